@@ -1,0 +1,55 @@
+"""kube-proxy's spelling: service port names, chain names and comments.
+
+In: namespaces, names, ports, protocols. Out: text that is the same on every node and in every version, because people,
+dashboards and other programs know it. Source: kube-proxy 1.36 in iptables mode, as its dumps show.
+"""
+
+from __future__ import annotations
+
+from base64 import b32encode
+from hashlib import sha256
+
+SERVICES = "KUBE-SERVICES"
+EXTERNAL_SERVICES = "KUBE-EXTERNAL-SERVICES"
+NODEPORTS = "KUBE-NODEPORTS"
+POSTROUTING = "KUBE-POSTROUTING"
+MARK_MASQ = "KUBE-MARK-MASQ"
+FORWARD = "KUBE-FORWARD"
+PROXY_FIREWALL = "KUBE-PROXY-FIREWALL"
+LOCALNET_FIREWALL = "KUBE-FIREWALL"
+CANARY = "KUBE-PROXY-CANARY"
+
+# Chains that belong to one service port or endpoint, all in nat. Any chain with such a name is taken for ours.
+OWNED_PREFIXES = ("KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-", "KUBE-FW-", "KUBE-SEP-")
+
+INVALID_COUNTER = "ct_state_invalid_dropped_pkts"
+LOCALHOST_COUNTER = "localhost_nps_accepted_pkts"
+COUNTERS = (INVALID_COUNTER, LOCALHOST_COUNTER)
+"""nfacct objects that rules count into where the kernel has them."""
+
+HINT_CHAINS = ("KUBE-IPTABLES-HINT", "KUBE-KUBELET-CANARY")
+"""The kubelet's chains in mangle: the flavour that holds them is the flavour of this host."""
+
+
+def service_port_name(namespace: str, name: str, port: str) -> str:
+    """`namespace/name:port`, or `namespace/name` for an unnamed port."""
+    return f"{namespace}/{name}:{port}" if port else f"{namespace}/{name}"
+
+
+def _hash(text: str) -> str:
+    return b32encode(sha256(text.encode()).digest()[:10]).decode()
+
+
+def port_hash(service_port: str, protocol: str) -> str:
+    """What the SVC, SVL, EXT and FW chains of one service port share: 16 letters, the same for IPv4 and IPv6."""
+    return _hash(service_port + protocol)
+
+
+def endpoint_chain(service_port: str, protocol: str, endpoint: str) -> str:
+    """The KUBE-SEP chain of one endpoint; `endpoint` is `ip:port` or `[ip]:port`."""
+    return f"KUBE-SEP-{_hash(service_port + protocol + endpoint)}"
+
+
+def host_port(address: str, port: int) -> str:
+    """`ip:port`, or `[ip]:port` for IPv6."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

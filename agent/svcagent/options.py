@@ -1,0 +1,223 @@
+"""What the operator asked for: flags in, one frozen `Options` out.
+
+Names, defaults and ranges are kube-proxy's where it has the same switch (1.36). A value that makes no sense ends the
+program with a message that names the flag. Durations are Go's: `30s`, `1m30s`, `500ms`; here they become seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import re
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeVar
+
+import msgspec
+
+from svcagent.resolve import canonical_cidr, family_of
+from svcnet.rules import Family
+
+DetectLocalMode = Literal["ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix"]
+DETECT_LOCAL_MODES: tuple[DetectLocalMode, ...] = ("ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix")
+FLAVOURS = ("auto", "nft", "legacy")
+
+
+class Conntrack(msgspec.Struct, frozen=True):
+    """Settings of nf_conntrack; 0 leaves a value alone. Time-outs in seconds."""
+
+    max_per_core: int = 32768
+    min: int = 131072
+    tcp_timeout_established: float = 86400.0
+    tcp_timeout_close_wait: float = 3600.0
+    tcp_be_liberal: bool = False
+    udp_timeout: float = 0.0
+    udp_timeout_stream: float = 0.0
+
+
+class Options(msgspec.Struct, frozen=True):
+    """All switches of `svcplane-agent run`. Addresses and CIDRs are canonical text."""
+
+    kubeconfig: str = ""
+    master: str = ""
+    hostname_override: str = ""
+    netns: str = ""
+    detect_local_mode: DetectLocalMode = "ClusterCIDR"
+    cluster_cidr: tuple[str, ...] = ()
+    pod_bridge_interface: str = ""
+    pod_interface_name_prefix: str = ""
+    masquerade_all: bool = False
+    masquerade_bit: int = 14
+    localhost_nodeports: bool = True
+    nodeport_addresses: tuple[str, ...] = ()
+    sync_period: float = 30.0
+    min_sync_period: float = 1.0
+    flavour: str = "auto"
+    healthz_bind_address: str = "0.0.0.0:10256"
+    metrics_bind_address: str = "127.0.0.1:10249"
+    conntrack: Conntrack = Conntrack()
+    log_format: Literal["text", "json"] = "text"
+
+    def cluster_cidr_of(self, family: Family) -> str:
+        """The first cluster CIDR of a family, "" if there is none."""
+        return next((cidr for cidr in self.cluster_cidr if family_of(cidr) == family), "")
+
+
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|h|m|s)")
+
+
+def duration(text: str) -> float:
+    """Seconds of a Go duration; ValueError if it is none."""
+    parts = _PART.findall(text)
+    if text != "0" and (not parts or "".join(number + unit for number, unit in parts) != text):
+        raise ValueError(f"{text!r} is not a duration such as 30s or 1m30s")
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def _boolean(text: str) -> bool:
+    values = {"true": True, "1": True, "t": True, "false": False, "0": False, "f": False}
+    if text.lower() not in values:
+        raise ValueError(f"{text!r} is neither true nor false")
+    return values[text.lower()]
+
+
+def _cluster_cidrs(text: str) -> tuple[str, ...]:
+    cidrs = tuple(canonical_cidr(part.strip()) for part in text.split(",") if part.strip())
+    if len(cidrs) > 2 or len({family_of(cidr) for cidr in cidrs}) != len(cidrs):
+        raise ValueError(f"{text!r} is neither one CIDR nor an IPv4 and an IPv6 one")
+    return cidrs
+
+
+def _nodeport_addresses(text: str) -> tuple[str, ...]:
+    parts = tuple(part.strip() for part in text.split(",") if part.strip())
+    if "primary" in parts:
+        if parts != ("primary",):
+            raise ValueError('"primary" stands alone')
+        return parts
+    return tuple(canonical_cidr(part) for part in parts)
+
+
+def _bit(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 31:
+        raise ValueError(f"{number} is not in 0-31")
+    return number
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError(f"{number} is negative")
+    return number
+
+
+def bind_address(text: str) -> tuple[str, int]:
+    """(host, port) of `host:port`, `[host]:port`. ValueError if it is not of that form."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f"{text!r} is not address:port")
+    ipaddress.ip_address(host.strip("[]"))
+    return host.strip("[]"), int(port)
+
+
+def _listen(text: str) -> str:
+    if text:
+        bind_address(text)
+    return text
+
+
+T = TypeVar("T")
+
+
+def _checked(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """argparse shows the message of an ArgumentTypeError only, not of a ValueError."""
+
+    def convert(text: str) -> T:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return convert
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of `run`. Their destinations are the fields of `Options` and, with a prefix, of `Conntrack`."""
+    default = Options()
+
+    def flag(name: str, field: str, parse: Callable[[str], object], help: str) -> None:
+        parser.add_argument(name, dest=field, type=_checked(parse), help=help, metavar=_METAVARS.get(parse, "TEXT"))
+
+    def switch(name: str, field: str, help: str) -> None:
+        parser.add_argument(
+            name, dest=field, nargs="?", const=True, type=_checked(_boolean), help=help, metavar="true|false"
+        )
+
+    api = "how to reach the API server"
+    flag("--kubeconfig", "kubeconfig", str, f"{api}; without it the pod's service account is used")
+    flag("--master", "master", str, "URL of the API server, over the kubeconfig's")
+    flag("--hostname-override", "hostname_override", str, "name of this node's Node object (default: the hostname)")
+    flag("--netns", "netns", str, "network namespace to program, a name or a path (default: where it runs)")
+    parser.add_argument("--detect-local-mode", dest="detect_local_mode", choices=DETECT_LOCAL_MODES)
+    flag("--cluster-cidr", "cluster_cidr", _cluster_cidrs, "addresses of the pods; dual stack: two, with a comma")
+    flag("--pod-bridge-interface", "pod_bridge_interface", str, "the pods' bridge, for mode BridgeInterface")
+    flag("--pod-interface-name-prefix", "pod_interface_name_prefix", str, "for mode InterfaceNamePrefix")
+    switch("--masquerade-all", "masquerade_all", "masquerade all traffic to cluster IPs")
+    flag("--iptables-masquerade-bit", "masquerade_bit", _bit, "packet mark bit for masquerading, 0-31 (14)")
+    switch("--iptables-localhost-nodeports", "localhost_nodeports", "serve node ports on 127.0.0.1 too (IPv4)")
+    flag("--nodeport-addresses", "nodeport_addresses", _nodeport_addresses, "CIDRs of node addresses, or: primary")
+    flag("--iptables-sync-period", "sync_period", duration, "how often the kernel's rules are checked (30s)")
+    flag("--iptables-min-sync-period", "min_sync_period", duration, "least time between two passes (1s)")
+    parser.add_argument("--iptables-flavour", dest="flavour", choices=FLAVOURS, help="(default: what this host uses)")
+    flag("--healthz-bind-address", "healthz_bind_address", _listen, "empty for none (0.0.0.0:10256)")
+    flag("--metrics-bind-address", "metrics_bind_address", _listen, "empty for none (127.0.0.1:10249)")
+    flag("--conntrack-max-per-core", "conntrack_max_per_core", _count, "conntrack entries per core, 0: leave (32768)")
+    flag("--conntrack-min", "conntrack_min", _count, "least number of conntrack entries (131072)")
+    flag("--conntrack-tcp-timeout-established", "conntrack_tcp_timeout_established", duration, "0: leave (24h)")
+    flag("--conntrack-tcp-timeout-close-wait", "conntrack_tcp_timeout_close_wait", duration, "0: leave (1h)")
+    switch("--conntrack-tcp-be-liberal", "conntrack_tcp_be_liberal", "accept packets out of the window")
+    flag("--conntrack-udp-timeout", "conntrack_udp_timeout", duration, "0: leave (0)")
+    flag("--conntrack-udp-timeout-stream", "conntrack_udp_timeout_stream", duration, "0: leave (0)")
+    parser.add_argument("--log-format", dest="log_format", choices=("text", "json"))
+    parser.set_defaults(**{name: getattr(default, name) for name in default.__struct_fields__ if name != "conntrack"})
+    parser.set_defaults(
+        **{f"conntrack_{name}": getattr(default.conntrack, name) for name in default.conntrack.__struct_fields__}
+    )
+
+
+_METAVARS: dict[Callable[[str], object], str] = {
+    duration: "DURATION",
+    _bit: "BIT",
+    _count: "NUMBER",
+    _listen: "ADDRESS:PORT",
+    _cluster_cidrs: "CIDR[,CIDR]",
+    _nodeport_addresses: "CIDR[,CIDR...]",
+}
+
+
+class OptionsError(Exception):
+    """Switches that do not fit together."""
+
+
+def options(parsed: argparse.Namespace) -> Options:
+    """The options of a parsed command line. OptionsError if switches contradict each other."""
+    values = vars(parsed)
+    conntrack = Conntrack(**{name: values[f"conntrack_{name}"] for name in Conntrack.__struct_fields__})
+    fields = {name: values[name] for name in Options.__struct_fields__ if name != "conntrack"}
+    found = Options(**fields, conntrack=conntrack)
+    if not found.sync_period > 0:
+        raise OptionsError("--iptables-sync-period must be greater than 0")
+    if found.min_sync_period > found.sync_period:
+        raise OptionsError("--iptables-min-sync-period must not exceed --iptables-sync-period")
+    if found.detect_local_mode == "BridgeInterface" and not found.pod_bridge_interface:
+        raise OptionsError("--detect-local-mode=BridgeInterface needs --pod-bridge-interface")
+    if found.detect_local_mode == "InterfaceNamePrefix" and not found.pod_interface_name_prefix:
+        raise OptionsError("--detect-local-mode=InterfaceNamePrefix needs --pod-interface-name-prefix")
+    return found
+
+
+def parse(argv: Sequence[str]) -> Options:
+    """Options of a list of flags, as the command line would give them."""
+    parser = argparse.ArgumentParser(prog="svcplane-agent run")
+    add_flags(parser)
+    return options(parser.parse_args(argv))

@@ -1,0 +1,63 @@
+"""When to synchronise: a state machine over (now, event), with no clock of its own.
+
+The first request is served at once; after a pass the next one waits `min_interval`, so a burst becomes one pass. A
+failed pass is tried again with back-off and nothing else is needed to trigger it, the very first one included. An audit
+(does the kernel still hold what we wrote?) comes every `audit_interval`, or more rarely if it takes long: it may cost
+at most one per cent of the time. All times are seconds of one monotonic clock.
+"""
+
+from __future__ import annotations
+
+FIRST_RETRY = 1.0
+AUDIT_SHARE = 0.01
+
+
+class Pace:
+    """Decides when a pass and when an audit are due."""
+
+    def __init__(self, min_interval: float, audit_interval: float, max_retry: float) -> None:
+        self._min_interval = min_interval
+        self._audit_interval = audit_interval
+        self._max_retry = max_retry
+        self._not_before = 0.0
+        self._failures = 0
+        self._requested: float | None = None
+        self._audit_at: float | None = None
+
+    @property
+    def requested_at(self) -> float | None:
+        """When the oldest request that is not served yet came, None if there is none."""
+        return self._requested
+
+    def request(self, now: float) -> None:
+        """Something changed: a pass is wanted."""
+        if self._requested is None:
+            self._requested = now
+
+    def succeeded(self, now: float) -> None:
+        self._requested = None
+        self._failures = 0
+        self._not_before = now + self._min_interval
+        if self._audit_at is None:
+            self._audit_at = now + self._audit_interval
+
+    def failed(self, now: float) -> None:
+        """The pass did not succeed: it stays requested, and waits longer each time."""
+        self.request(now)
+        delay = min(FIRST_RETRY * 2**self._failures, self._max_retry)
+        self._failures = min(self._failures + 1, 30)
+        self._not_before = now + max(delay, self._min_interval)
+
+    def audited(self, now: float, took: float) -> None:
+        self._audit_at = now + max(self._audit_interval, took / AUDIT_SHARE)
+
+    def pass_due(self, now: float) -> bool:
+        return self._requested is not None and now >= self._not_before
+
+    def audit_due(self, now: float) -> bool:
+        return self._requested is None and self._audit_at is not None and now >= self._audit_at
+
+    def wait(self, now: float, at_most: float) -> float:
+        """Seconds until something is due, never negative."""
+        due = self._not_before if self._requested is not None else self._audit_at
+        return at_most if due is None else max(0.0, min(at_most, due - now))

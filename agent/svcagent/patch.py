@@ -1,0 +1,175 @@
+"""What is installed against what is wanted: the smallest set of chains to rewrite or delete.
+
+Installed state is kept as one digest a chain, never as rules: it comes from an iptables-save dump or from what we have
+just written. Chains are rewritten whole, by flush and add. The result is a value; `restore_input` is its text for
+iptables-restore --noflush, in which each table is one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping
+from hashlib import blake2b
+
+import msgspec
+
+from svcagent import names
+from svcagent.compile import ChainKey
+from svcagent.names import OWNED_PREFIXES
+from svcagent.skeleton import Hook
+from svcnet.rules import Jump, Rule, dump_lines, parse_rule, render
+
+
+class Installed(msgspec.Struct):
+    """What the kernel holds of one family: chain to digest, and the rule texts of the built-in chains."""
+
+    chains: dict[ChainKey, bytes]
+    built_in: dict[ChainKey, frozenset[str]] = {}
+
+
+class Patch(msgspec.Struct, frozen=True):
+    """Chains to (re)write with their rules, chains to delete, jumps to insert at the head of built-in chains.
+
+    `digests` has the digest of every chain in `rewrite`.
+    """
+
+    rewrite: dict[ChainKey, tuple[Rule, ...]] = {}
+    digests: dict[ChainKey, bytes] = {}
+    delete: tuple[ChainKey, ...] = ()
+    insert: tuple[Hook, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        return not (self.rewrite or self.delete or self.insert)
+
+
+def digest_lines(lines: Iterable[str]) -> bytes:
+    """Eight bytes that stand for the rules of a chain, in order; `lines` as iptables-save prints them."""
+    return blake2b("\n".join(lines).encode(), digest_size=8).digest()
+
+
+def digest(rules: Iterable[Rule]) -> bytes:
+    return digest_lines(render(rule) for rule in rules)
+
+
+_BUILT_IN = frozenset({"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"})
+
+
+def installed(dump: str) -> Installed:
+    """What a dump of iptables-save says is there."""
+    lines: dict[ChainKey, list[str]] = {}
+    for table, chain, text in dump_lines(dump):
+        known = lines.setdefault((table, chain), [])
+        if text:
+            known.append(text)
+    return Installed(
+        {key: digest_lines(texts) for key, texts in lines.items() if key[1] not in _BUILT_IN},
+        {key: frozenset(texts) for key, texts in lines.items() if key[1] in _BUILT_IN},
+    )
+
+
+def plan(
+    chains: Mapping[ChainKey, tuple[Rule, ...]],
+    found: Installed,
+    *,
+    delete: Iterable[ChainKey] = (),
+    hooks: Iterable[Hook] = (),
+) -> Patch:
+    """The patch that gives each of `chains` just these rules, removes `delete` and adds the missing `hooks`."""
+    digests = {key: digest(rules) for key, rules in chains.items()}
+    differing = {key: mine for key, mine in digests.items() if found.chains.get(key) != mine}
+    return Patch(
+        rewrite={key: chains[key] for key in differing},
+        digests=differing,
+        delete=tuple(sorted(key for key in delete if key in found.chains)),
+        insert=_missing(hooks, found),
+    )
+
+
+def _missing(hooks: Iterable[Hook], found: Installed) -> tuple[Hook, ...]:
+    return tuple(
+        hook for hook in hooks if render(hook.rule) not in found.built_in.get((hook.table, hook.chain), frozenset())
+    )
+
+
+def stale_chains(found: Installed, wanted: Container[ChainKey]) -> list[ChainKey]:
+    """Chains of services and endpoints that nobody wants any more, kube-proxy's leftovers included."""
+    owned = (key for key in found.chains if key[0] == "nat" and key[1].startswith(OWNED_PREFIXES))
+    return [key for key in owned if key not in wanted]
+
+
+def applied(patch: Patch, found: Installed) -> None:
+    """Brings `found` up to what it is once `patch` has been written."""
+    found.chains.update(patch.digests)
+    for key in patch.delete:
+        found.chains.pop(key, None)
+    for hook in patch.insert:
+        key = (hook.table, hook.chain)
+        found.built_in[key] = found.built_in.get(key, frozenset()) | {render(hook.rule)}
+
+
+_TABLES = ("mangle", "filter", "nat")
+
+
+def restore_input(patch: Patch) -> str:
+    """The patch as text for `iptables-restore --noflush`.
+
+    A chain line flushes an existing chain, so each table declares all chains it touches first; a deleted chain is
+    flushed as well, and removed after every rule that might still have named it.
+    """
+    lines: list[str] = []
+    for table in _TABLES:
+        rewrite = {key[1]: rules for key, rules in patch.rewrite.items() if key[0] == table}
+        delete = [chain for owner, chain in patch.delete if owner == table]
+        insert = [hook for hook in patch.insert if hook.table == table]
+        if not (rewrite or delete or insert):
+            continue
+        lines.append(f"*{table}")
+        lines += [f":{chain} - [0:0]" for chain in (*rewrite, *delete)]
+        for chain, rules in rewrite.items():
+            lines += [f"-A {chain} {render(rule)}" for rule in rules]
+        lines += [f"-I {hook.chain} {render(hook.rule)}" for hook in insert]
+        lines += [f"-X {chain}" for chain in delete]
+        lines.append("COMMIT")
+    return "\n".join(lines) + "\n" if lines else ""
+
+
+_TOP_LEVEL = frozenset(
+    {
+        names.SERVICES,
+        names.EXTERNAL_SERVICES,
+        names.NODEPORTS,
+        names.POSTROUTING,
+        names.MARK_MASQ,
+        names.FORWARD,
+        names.PROXY_FIREWALL,
+        names.CANARY,
+    }
+)
+
+
+def removal(dump: str) -> str:
+    """Text for `iptables-restore --noflush` that removes every chain and jump of ours, "" if there is none.
+
+    KUBE-FIREWALL stays where a kubelet lives: it is the kubelet's as much as ours.
+    """
+    lines = list(dump_lines(dump))
+    mine = set(_TOP_LEVEL)
+    if not any(chain in names.HINT_CHAINS for _, chain, _ in lines):
+        mine.add(names.LOCALNET_FIREWALL)
+    output: list[str] = []
+    for table in _TABLES:
+        found = [(chain, text) for owner, chain, text in lines if owner == table]
+        chains = [chain for chain, text in found if not text and (chain in mine or chain.startswith(OWNED_PREFIXES))]
+        jumps = [(chain, text) for chain, text in found if text and chain in _BUILT_IN and _jumps_to(text, mine)]
+        if chains or jumps:
+            output.append(f"*{table}")
+            output += [f":{chain} - [0:0]" for chain in chains]
+            output += [f"-D {chain} {text}" for chain, text in jumps]
+            output += [f"-X {chain}" for chain in chains]
+            output.append("COMMIT")
+    return "\n".join(output) + "\n" if output else ""
+
+
+def _jumps_to(text: str, chains: Container[str]) -> bool:
+    target = parse_rule(text).target
+    return isinstance(target, Jump) and target.chain in chains

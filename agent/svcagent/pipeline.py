@@ -1,0 +1,134 @@
+"""One address family, from touched services to a patch: the agent's state, without its I/O.
+
+    Services, slices -> resolve -> compile -> dispatch -> patch -> (the caller writes it) -> applied | failed
+
+Work is proportional to the change: a pass recompiles the touched services only, and a chain whose digest is installed
+already is not written. What is remembered of a service is which chains it owns and which UDP frontends it has, not its
+rules. After a failed write nothing is known of the kernel any more, so the next pass is a full one, against a dump.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+from svcagent import compile, flows, patch, skeleton
+from svcagent.compile import ChainKey
+from svcagent.dialect import Dialect
+from svcagent.dispatch import Dispatch, merge
+from svcagent.patch import Installed, Patch
+from svcagent.resolve import NodeView, resolve
+from svckube.objects import EndpointSlice, Service
+from svcnet.rules import Rule
+
+T = TypeVar("T")
+Touched = Iterable[tuple[str, Service | None, tuple[EndpointSlice, ...]]]
+"""(namespace/name, the Service or None if it is gone, its slices)."""
+
+
+class Pipeline:
+    """The wanted and the installed state of one family on one node."""
+
+    def __init__(self, dialect: Dialect, node: NodeView) -> None:
+        self.dialect = dialect
+        self.node = node
+        self.frontends = flows.Frontends()
+        self.problems: dict[str, tuple[str, ...]] = {}
+        self._reset()
+
+    def _reset(self) -> None:
+        self._dispatch = Dispatch()
+        self._owned: dict[str, frozenset[ChainKey]] = {}
+        self._installed: Installed | None = None
+
+    @property
+    def needs_full(self) -> bool:
+        """Whether the next pass must be `full`: nothing is known of what is installed."""
+        return self._installed is None
+
+    def reshape(self, dialect: Dialect, node: NodeView) -> bool:
+        """Takes over new facts about the node; True if they change rules, which makes the next pass a full one."""
+        if (dialect, node) == (self.dialect, self.node):
+            return False
+        self.dialect, self.node = dialect, node
+        self._installed = None
+        return True
+
+    def full(self, services: Touched, dump: str) -> Patch:
+        """The patch from what `dump` shows to what all `services` want. What is right already is not rewritten."""
+        found = patch.installed(dump)
+        self._reset()
+        chains: dict[ChainKey, tuple[Rule, ...]] = dict(skeleton.base(self.dialect))
+        chains.update({key: () for key in skeleton.ENSURED if key not in chains and key not in found.chains})
+        vanished = set(self.frontends.services)
+        for key, service, slices in services:
+            own, _ = self._update(key, service, slices)
+            chains.update(own)
+            vanished.discard(key)
+        for key in vanished:
+            self.frontends.put(key, {})
+        chains.update({key: self._shared(key) for key in skeleton.SHARED})
+        planned = patch.plan(chains, found, delete=patch.stale_chains(found, chains), hooks=skeleton.HOOKS)
+        ours = chains.keys() | set(planned.delete)
+        self._installed = Installed({key: kept for key, kept in found.chains.items() if key in ours}, found.built_in)
+        return planned
+
+    def partial(self, touched: Touched) -> Patch:
+        """The patch for a few services that may have changed, against what is known to be installed."""
+        if self._installed is None:
+            raise RuntimeError("a partial pass needs a known state: call full first")
+        chains: dict[ChainKey, tuple[Rule, ...]] = {}
+        gone: set[ChainKey] = set()
+        shared: set[ChainKey] = set()
+        for key, service, slices in touched:
+            owned = self._owned.get(key, frozenset())
+            own, changed = self._update(key, service, slices)
+            chains.update(own)
+            shared |= changed
+            gone |= owned - own.keys()
+        chains.update({key: self._shared(key) for key in shared})
+        return patch.plan(chains, self._installed, delete=gone - chains.keys())
+
+    def applied(self, written: Patch) -> None:
+        """The patch is in the kernel."""
+        if self._installed is not None:
+            patch.applied(written, self._installed)
+
+    def failed(self) -> None:
+        """The write failed, perhaps half way: nothing is known any more."""
+        self._installed = None
+
+    def differences(self, dump: str) -> list[str]:
+        """What somebody else changed of ours, as `table chain`, empty if nothing; an audit of the kernel's state."""
+        if self._installed is None:
+            return []
+        found = patch.installed(dump)
+        wrong = {key for key, mine in self._installed.chains.items() if found.chains.get(key) != mine}
+        wrong |= {(hook.table, hook.chain) for hook in patch.plan({}, found, hooks=skeleton.HOOKS).insert}
+        wrong |= set(patch.stale_chains(found, self._installed.chains))
+        return [" ".join(key) for key in sorted(wrong - set(skeleton.ENSURED))]
+
+    def _shared(self, key: ChainKey) -> tuple[Rule, ...]:
+        tail = skeleton.node_port_tail(self.dialect) if key == compile.NAT_SERVICES else ()
+        return self._dispatch.rules(key) + tail
+
+    def _update(
+        self, key: str, service: Service | None, slices: tuple[EndpointSlice, ...]
+    ) -> tuple[Mapping[ChainKey, tuple[Rule, ...]], set[ChainKey]]:
+        """Takes a service in; returns the chains it owns now, and which shared chains are different."""
+        resolved = resolve(service, slices, self.dialect.family, self.node)
+        fragments = [compile.fragment(port, self.dialect) for port in resolved.ports]
+        own = {("nat", name): rules for each in fragments for name, rules in each.chains.items()}
+        changed = self._dispatch.put(key, merge(each.lines for each in fragments))
+        _keep(self._owned, key, frozenset(own))
+        _keep(self.problems, key, resolved.problems)
+        self.frontends.put(key, flows.frontends(resolved.ports))
+        return own, changed
+
+
+def _keep(table: dict[str, T], key: str, value: T) -> None:
+    """An entry that says nothing takes no memory."""
+    if value:
+        table[key] = value
+    else:
+        table.pop(key, None)

@@ -1,0 +1,33 @@
+"""Addresses of this host and its network namespaces, by pyroute2.
+
+All functions work on the network namespace of the calling thread.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+import pyroute2
+from pyroute2 import netns
+
+
+class NamespaceError(Exception):
+    """A network namespace that does not exist or may not be entered."""
+
+
+def enter(namespace: str) -> None:
+    """Moves the calling thread, and every process it starts from now on, into a network namespace (setns(2)).
+
+    `namespace` is a name under /run/netns or a path such as /proc/PID/ns/net.
+    """
+    try:
+        netns.setns(namespace, flags=0)
+    except OSError as error:
+        raise NamespaceError(f"cannot enter network namespace {namespace!r}: {error}") from error
+
+
+def local_addresses() -> frozenset[str]:
+    """Every address that an interface of this namespace carries, as canonical text."""
+    with pyroute2.IPRoute() as route:
+        found = (message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS") for message in route.get_addr())
+        return frozenset(str(ip_address(address)) for address in found if address)

@@ -1,0 +1,125 @@
+"""The doors through which rules reach the kernel: so far iptables-restore, in either flavour.
+
+An `Iptables` is the set of commands of one family and one flavour. It takes and gives text in the form of
+iptables-save, runs in the network namespace of the calling thread, and every call has a time limit. `detect` finds the
+flavour that this host uses, by the same signs as the wrapper in kube-proxy's image.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from svcnet.rules import FAMILIES, Family
+
+Flavour: TypeAlias = Literal["nft", "legacy", "plain"]
+"""iptables-nft, iptables-legacy, or a host that has just `iptables`."""
+
+LOCK_SECONDS = 5
+COMMAND_SECONDS = 600
+"""iptables-nft-restore of ten thousand services takes minutes; a command that hangs longer than this is killed."""
+
+_PREFIX = {"IPv4": "iptables", "IPv6": "ip6tables"}
+_LINE = re.compile(r"line:? (\d+)")
+
+
+class IptablesError(Exception):
+    """A command of the iptables family failed. The message has its own words, and the input lines it complains of."""
+
+
+class Iptables(msgspec.Struct, frozen=True):
+    """The iptables commands of one family and flavour."""
+
+    family: Family
+    flavour: Flavour
+
+    def command(self, verb: str = "") -> str:
+        """The name of a command: `iptables-nft-save` for verb "save"."""
+        words = [_PREFIX[self.family], "" if self.flavour == "plain" else self.flavour, verb]
+        return "-".join(word for word in words if word)
+
+    def dump(self, *tables: str) -> str:
+        """The output of iptables-save, of some tables or of all."""
+        if not tables:
+            return _run([self.command("save")])
+        return "".join(_run([self.command("save"), "-t", table]) for table in tables)
+
+    def restore(self, text: str) -> None:
+        """Applies restore input to what is there. Each table in it is one transaction."""
+        argv = [self.command("restore"), "-w", str(LOCK_SECONDS), "--noflush"]
+        try:
+            _run(argv, text)
+        except IptablesError as error:
+            raise IptablesError(f"{error}{_complaint(str(error), text)}") from error
+
+    def run(self, *words: str) -> str:
+        """One iptables command, such as `-t nat -D INPUT ...`."""
+        return _run([self.command(), "-w", str(LOCK_SECONDS), *words])
+
+    def random_fully(self) -> bool:
+        """Whether MASQUERADE takes --random-fully (1.6.2 and later)."""
+        found = re.search(r"v(\d+)\.(\d+)\.(\d+)", _run([self.command(), "--version"]))
+        return found is not None and tuple(int(part) for part in found.groups()) >= (1, 6, 2)
+
+    def works(self) -> bool:
+        """Whether the nat table of this family can be read here."""
+        try:
+            self.run("-t", "nat", "-S", "POSTROUTING")
+        except IptablesError:
+            return False
+        return True
+
+
+def _run(argv: Sequence[str], text: str | None = None) -> str:
+    try:
+        done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False)
+    except FileNotFoundError as error:
+        raise IptablesError(f"{argv[0]} is not installed (Debian, Ubuntu: apt-get install iptables)") from error
+    except subprocess.TimeoutExpired as error:
+        raise IptablesError(f"{' '.join(argv)} did not end within {COMMAND_SECONDS} s") from error
+    if done.returncode != 0:
+        raise IptablesError(f"{' '.join(argv)}: exit status {done.returncode}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def _complaint(message: str, text: str) -> str:
+    found = _LINE.search(message)
+    lines = text.splitlines()
+    if found is None or not 0 < int(found[1]) <= len(lines):
+        return ""
+    return f" | input line {found[1]}: {lines[int(found[1]) - 1]}"
+
+
+def detect(hints: Sequence[str]) -> Flavour:
+    """The flavour that this host uses.
+
+    `hints` are chains of the kubelet in mangle: the flavour that shows one is it. Without any, the flavour with more
+    rules is, and nft on a tie.
+    """
+    if shutil.which("iptables-nft") is None or shutil.which("iptables-legacy") is None:
+        return "plain"
+    nft = [Iptables(family, "nft") for family in FAMILIES]
+    if any(f":{hint} " in _dump_or_nothing(each, "mangle") for each in nft for hint in hints):
+        return "nft"
+    # Asking legacy for one table by name would create it in the kernel: ask for what is there.
+    legacy_dumps = [_dump_or_nothing(Iptables(family, "legacy")) for family in FAMILIES]
+    if any(f":{hint} " in dump for dump in legacy_dumps for hint in hints):
+        return "legacy"
+    legacy_rules = sum(_count_rules(dump) for dump in legacy_dumps)
+    return "legacy" if legacy_rules > sum(_count_rules(_dump_or_nothing(each)) for each in nft) else "nft"
+
+
+def _dump_or_nothing(iptables: Iptables, *tables: str) -> str:
+    try:
+        return iptables.dump(*tables)
+    except IptablesError:
+        return ""  # a family or flavour that the kernel lacks holds no rules
+
+
+def _count_rules(dump: str) -> int:
+    return sum(line.startswith("-") for line in dump.splitlines())
