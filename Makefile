@@ -1,0 +1,65 @@
+# svcplane. `make test` and `make lab` set themselves up: Debian or Ubuntu, as root, is all they need.
+SHELL := /bin/bash -euo pipefail
+.DEFAULT_GOAL := help
+.PHONY: help setup packages lint types unit netns test peers peers-test demo lab bench clean
+
+VENV := .venv
+PYTEST := $(VENV)/bin/pytest
+# python3 of Debian 12 is 3.11; a machine with several may have an older one first.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+# command it is for : Debian package
+PACKAGES := iptables-nft:iptables iptables-legacy:iptables ip:iproute2 conntrack:conntrack dig:bind9-dnsutils \
+	dnsperf:dnsperf setpriv:util-linux curl:curl
+
+help:  ## what can be made
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 14
+
+packages:
+	@missing=$$(for pair in $(PACKAGES); do command -v "$${pair%%:*}" >/dev/null || echo "$${pair#*:}"; done | sort -u); \
+	if [ -n "$$missing" ]; then \
+		echo "installing" $$missing; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+
+$(VENV)/ready: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with venv is needed (apt-get install python3-venv)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { apt-get update -qq && apt-get install -y -qq python3-venv && $(PYTHON) -m venv $(VENV); }
+	@$(VENV)/bin/pip install -q --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+setup: packages $(VENV)/ready  ## install what is missing
+
+lint: setup  ## ruff
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+types: setup  ## mypy, strict
+	$(VENV)/bin/mypy
+
+unit: setup  ## pure tests: no root, seconds
+	$(PYTEST) -q -m "not netns and not peers"
+
+netns: setup  ## real packets in network namespaces; root
+	$(PYTEST) -q -m netns
+
+test: setup  ## everything that needs no Go: lint, types, unit, netns
+	$(MAKE) --no-print-directory lint types unit netns
+
+peers: setup  ## build the real Kubernetes and CoreDNS binaries (Go, once, about ten minutes)
+	$(VENV)/bin/python tests/peers/build.py
+
+peers-test: peers  ## tests beside the real kube-apiserver, kube-proxy, CoreDNS
+	$(PYTEST) -q -m peers
+
+demo: peers  ## one service from kubectl to packets: ClusterIP, NodePort, iptables, dig
+	$(VENV)/bin/python lab/demo.py
+
+lab: demo  ## the main job (for now the demo; a whole cluster comes next)
+
+bench: peers  ## svcplane beside kube-proxy and CoreDNS, one run
+	$(VENV)/bin/python tests/bench/side_by_side.py
+
+clean:  ## remove what was made here; the binaries in ~/.cache/svcplane stay
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,184 @@
+"""The repository checks itself: who may import whom, what is pure, what a wheel holds, what the README says."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = {
+    "svckube": ROOT / "kube/svckube",
+    "svcnet": ROOT / "net/svcnet",
+    "svcagent": ROOT / "agent/svcagent",
+    "svcdns": ROOT / "dns/svcdns",
+    "svclab": ROOT / "lab/svclab",
+}
+MAY_IMPORT = {
+    "svckube": set(),
+    "svcnet": {"svckube"},
+    "svcagent": {"svckube", "svcnet"},
+    "svcdns": {"svckube", "svcnet"},
+    "svclab": {"svckube", "svcnet", "svcagent", "svcdns"},
+}
+
+# No clock, randomness, environment or I/O, and nothing that has any.
+PURE = [
+    "svckube.objects",
+    "svckube.steps",
+    "svckube.store",
+    "svckube.stream",
+    "svcnet.flow",
+    "svcnet.rules",
+    "svcnet.trace",
+    "svcagent.compile",
+    "svcagent.dialect",
+    "svcagent.dispatch",
+    "svcagent.flows",
+    "svcagent.health",
+    "svcagent.names",
+    "svcagent.options",
+    "svcagent.pace",
+    "svcagent.patch",
+    "svcagent.pipeline",
+    "svcagent.resolve",
+    "svcagent.skeleton",
+    "svcagent.topology",
+    "svcdns.answer",
+    "svcdns.index",
+    "svcdns.names",
+    "svcdns.options",
+    "svcdns.records",
+    "svcdns.wire",
+]
+PURE_FOREIGN = {
+    *("__future__", "argparse", "base64", "bisect", "collections", "dataclasses", "datetime", "enum", "fractions"),
+    *("functools", "hashlib", "ipaddress", "itertools", "json", "math", "operator", "re", "struct", "types", "typing"),
+    *("dnslib", "msgspec"),
+}
+
+DOORS = {
+    "kubernetes": {"svckube.access"},
+    "urllib3": {"svckube.access"},
+    "dnslib": {"svcdns.wire"},
+    "pyroute2": {"svcnet.conntrack", "svcnet.links", "svclab.netns"},
+    "prometheus_client": {"svckube.observe", "svcagent.metrics", "svcdns.tally"},
+}
+
+
+def modules() -> dict[str, Path]:
+    return {
+        name if path.stem == "__init__" else f"{name}.{path.stem}": path
+        for name, folder in PACKAGES.items()
+        for path in sorted(folder.glob("*.py"))
+    }
+
+
+def imports(path: Path) -> set[str]:
+    """Full names of what a module imports: `a.b` for `import a.b`, `a.b` for `from a import b` too."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+MODULES = modules()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_layers(module: str) -> None:
+    own = module.partition(".")[0]
+    used = {name.partition(".")[0] for name in imports(MODULES[module])} & PACKAGES.keys()
+    assert used <= MAY_IMPORT[own] | {own}
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_pure_modules_import_pure_modules_only(module: str) -> None:
+    for name in imports(MODULES[module]):
+        top = name.partition(".")[0]
+        if top in PACKAGES:
+            assert name in PURE or name.rpartition(".")[0] in PURE, f"{module} imports {name}"
+        else:
+            assert top in PURE_FOREIGN, f"{module} imports {name}"
+
+
+@pytest.mark.parametrize("library", DOORS)
+def test_each_library_has_its_doors(library: str) -> None:
+    users = {
+        module
+        for module, path in MODULES.items()
+        if any(name == library or name.startswith(f"{library}.") for name in imports(path))
+    }
+    assert users <= DOORS[library]
+
+
+def test_plain_packages_only() -> None:
+    for folder in ("kube", "net", "agent", "dns", "lab", "tests"):
+        assert not (ROOT / folder / "__init__.py").exists()
+    assert not list((ROOT / "tests").rglob("__init__.py"))
+
+
+def test_test_files_have_unique_names() -> None:
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert len(names) == len(set(names)), sorted(name for name in names if names.count(name) > 1)
+
+
+def test_every_top_level_folder_has_a_readme() -> None:
+    missing = [
+        name
+        for name in ("kube", "net", "agent", "dns", "lab", "deploy", "tests")
+        if not (ROOT / name / "README.md").is_file()
+    ]
+    assert missing == []
+
+
+def test_wheel_holds_the_five_packages(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    tops = {name.partition("/")[0] for name in names if ".dist-info/" not in name}
+    assert tops == set(PACKAGES)
+    for package, folder in PACKAGES.items():
+        assert {f"{package}/{path.name}" for path in folder.glob("*.py")} | {f"{package}/py.typed"} <= names
+
+
+def make_targets() -> set[str]:
+    return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def documents() -> list[Path]:
+    return sorted(path for path in ROOT.rglob("*.md") if not {".venv", ".hypothesis"} & set(path.parts))
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_documents_name_what_exists(document: Path) -> None:
+    """Every `make TARGET`, every program's flag and every path of the repository in a document is real."""
+    text = document.read_text()
+    for target in re.findall(r"`?make ([a-z-]+)`|^ *(?:\$ )?make ([a-z-]+)", text, re.MULTILINE):
+        assert (target[0] or target[1]) in make_targets(), target
+    for path in re.findall(r"`((?:kube|net|agent|dns|lab|deploy|tests)/[\w./-]+)`", text):
+        assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize("program", ["svcplane-agent", "svcplane-dns"])
+def test_flags_in_documents_exist(program: str) -> None:
+    executable = Path(sys.executable).parent / program
+    shown = {
+        command: subprocess.run([executable, command, "--help"], check=True, capture_output=True, text=True).stdout
+        for command in ("run", *(["trace", "cleanup"] if program == "svcplane-agent" else ["lookup"]))
+    }
+    for document in documents():
+        for command, rest in re.findall(rf"{program} (\w+)((?: [^\s`]+|\\\n)*)", document.read_text()):
+            for flag in re.findall(r"--[a-z][a-z0-9-]+", rest):
+                assert flag in shown[command], f"{document}: {program} {command} {flag}"
