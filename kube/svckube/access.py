@@ -1,0 +1,395 @@
+"""The door to the API server and to the `kubernetes` package: credentials, TLS, connections; bytes in, bytes out.
+
+In: a kubeconfig or a pod's service account. Out: an `Access` with `get`, `create` and `watch`, which many threads may
+use at once. The package finds and refreshes the credentials and builds the connection pool; nothing here knows what
+the bytes mean. Every foreign exception is translated into `AccessError`, which says whose fault it is. Refused: a
+missing or broken kubeconfig (named), redirects (credentials are for one server), TLS that does not verify.
+
+The package reads files and starts exec plugins once, and renews a token only when it knows its expiry. So a 401 makes
+us load everything anew, once, and ask again: that covers a rotated token file, a client certificate, a changed
+kubeconfig and a plugin whose token was withdrawn. It also hides a failing plugin in a log line; we collect that line
+and put it into the error. A plugin that hangs is given up after `PLUGIN_SECONDS`, so no call here waits for ever.
+
+What it costs: `import kubernetes` takes 0.25 s and 21 MiB more than urllib3, ssl and yaml (43 against 22 MiB RSS;
+kubernetes 37.0.2, Python 3.11, `python -c "import kubernetes; print(open('/proc/self/smaps_rollup').read())"`). Most of
+it is pydantic, requests and oauthlib, which the package's kubeconfig module imports whether or not they are needed;
+importing single submodules saves 1 MiB.
+"""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import os
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, TypeAlias, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+import urllib3
+from kubernetes.client.configuration import Configuration
+from kubernetes.client.rest import RESTClientObject
+from kubernetes.config import ConfigException, load_kube_config
+from kubernetes.config.incluster_config import InClusterConfigLoader
+
+from svckube.observe import fields
+
+T = TypeVar("T")
+
+CONNECT_SECONDS = 10.0  # TCP and TLS handshake
+READ_SECONDS = 30.0  # between two reads of an answer
+ANSWER_SECONDS = 120.0  # a whole answer, however it trickles
+PLUGIN_SECONDS = 60.0  # loading credentials, exec plugin included
+
+SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+USER_AGENT = f"svcplane/{version('svcplane')}"
+
+# A peer that vanishes without a reset is given up after 45 s, idle (keepalive) or with data unacknowledged (RFC 5482).
+SOCKET_OPTIONS = [
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 20),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 5),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 45_000),
+]
+
+Fault: TypeAlias = Literal["server", "network", "credentials", "config"]
+Query: TypeAlias = Mapping[str, str]
+
+
+_log = logging.getLogger(__name__)
+
+
+class AccessError(Exception):
+    """A request that failed. `status` is the HTTP status, 0 without an answer; `retry_after` is in seconds."""
+
+    def __init__(self, message: str, fault: Fault, status: int = 0, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fault: Fault = fault
+        self.status = status
+        self.retry_after = retry_after
+
+
+class StalledError(AccessError):
+    """A connection that fell silent. The peer may be gone without a word, or stopped."""
+
+
+class _Status(msgspec.Struct):
+    message: str = ""
+
+
+class _Session:
+    """Credentials as they were loaded, and the connection pool made from them."""
+
+    def __init__(self, configuration: Configuration, server: str) -> None:
+        configuration.socket_options = SOCKET_OPTIONS
+        if server:
+            configuration.host = server  # before the pool is made: the proxy is chosen by it
+        self.base = str(configuration.host).rstrip("/")
+        self.configuration = configuration
+        if not configuration.verify_ssl:
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+            _log.warning("TLS is not verified", extra=fields(server=self.base))
+        self.pool = RESTClientObject(configuration).pool_manager
+
+    def headers(self) -> dict[str, str]:
+        """Of the next request; runs the package's refresh hook, which may read a file or start a plugin."""
+        sent = {"Accept": "application/json", "User-Agent": USER_AGENT}
+        with _overheard():  # a plugin that fails to renew: the old token may still do, and after a 401 all is said
+            settings = self.configuration.auth_settings()
+        for setting in settings.values():
+            if setting["value"]:
+                sent[setting["key"]] = setting["value"].strip()  # a token file may end with a newline
+        return sent
+
+
+class Watch:
+    """An open watch: iterate for bytes as they arrive, leave to close. `close` may be called from any thread."""
+
+    def __init__(self, open_: Callable[[], urllib3.BaseHTTPResponse], what: str) -> None:
+        self._open = open_
+        self._what = what
+        self._response: urllib3.BaseHTTPResponse | None = None
+        self._closed = False
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Watch:
+        response = self._open()
+        with self._lock:
+            self._response = response
+            closed = self._closed
+        if closed:
+            response.close()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closed = True
+        if self._response is not None:
+            self._response.close()  # not back to the pool: the rest of the stream would have to be read first
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Ends when the server ends the watch or `close` is called. Raises AccessError, StalledError after silence."""
+        while not self._closed and self._response is not None:
+            try:
+                data = self._response.read1(1 << 16)
+            except Exception as error:
+                if self._closed:  # whatever a read makes of a socket that was shut under it
+                    return
+                raise _translated(error, self._what) from error
+            # After close() the socket may still hand out what the kernel had, in TLS even undecrypted.
+            if not data or self._closed:
+                return
+            yield data
+
+    def close(self) -> None:
+        """Ends the iteration at once, also one that blocks in a read; while still connecting, right after that."""
+        with self._lock:
+            self._closed = True
+            if self._response is not None:
+                with suppress(OSError, ValueError, RuntimeError):  # it ended by itself in the meantime
+                    self._response.shutdown()
+
+
+class Access:
+    """Requests to one API server. `load` makes a fresh package Configuration; `origin` names it in messages."""
+
+    def __init__(self, load: Callable[[], Configuration], origin: str, server: str = "") -> None:
+        self._load = load
+        self._server = server
+        self._origin = origin
+        self._lock = threading.Lock()
+        self._running: Future[object] | None = None
+        self._session = self._fresh()
+        self._stale = False
+
+    @property
+    def server(self) -> str:
+        """The URL requests go to."""
+        return self._session.base
+
+    def get(self, path: str, query: Query | None = None) -> bytes:
+        """The body of the answer. Raises AccessError for every status but 2xx."""
+        return self._body("GET", path, query or {}, None)
+
+    def create(self, path: str, body: bytes) -> bytes:
+        """POSTs a JSON object; returns the object as the server stored it. Raises AccessError."""
+        return self._body("POST", path, {}, body)
+
+    def watch(self, path: str, query: Query, stall_seconds: float) -> Watch:
+        """To be used in a `with`, which sends the request. Raises AccessError; silence of stall_seconds is one, too."""
+        what = f"watch {path}"
+        return Watch(lambda: self._answer("GET", path, query, None, stall_seconds, what), what)
+
+    def close(self) -> None:
+        """Closes idle connections. Open watches are closed by who opened them."""
+        self._session.pool.clear()
+
+    def _body(self, method: str, path: str, query: Query, body: bytes | None) -> bytes:
+        what = f"{method} {path}"
+        response = self._answer(method, path, query, body, READ_SECONDS, what)
+        try:
+            return _read_all(response, what)
+        except Exception as error:
+            response.close()
+            raise _translated(error, what) from error
+
+    def _answer(
+        self, method: str, path: str, query: Query, body: bytes | None, read_seconds: float, what: str
+    ) -> urllib3.BaseHTTPResponse:
+        session = self._current()
+        response = self._send(session, method, path, query, body, read_seconds, what)
+        if response.status == http.client.UNAUTHORIZED:
+            response.close()
+            session = self._renewed(session)
+            response = self._send(session, method, path, query, body, read_seconds, what)
+        if 200 <= response.status < 300:
+            return response
+        raise self._refusal(response, what)
+
+    def _send(
+        self,
+        session: _Session,
+        method: str,
+        path: str,
+        query: Query,
+        body: bytes | None,
+        read_seconds: float,
+        what: str,
+    ) -> urllib3.BaseHTTPResponse:
+        url = session.base + path + (f"?{urlencode(query)}" if query else "")
+        timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=read_seconds)
+        try:
+            with self._lock:
+                headers = self._bounded(session.headers)
+            if body is not None:
+                headers["Content-Type"] = "application/json"
+            return session.pool.request(  # type: ignore[no-any-return]  # the package is untyped; it is urllib3's pool
+                method, url, headers=headers, body=body, timeout=timeout, preload_content=False, retries=False
+            )
+        except Exception as error:
+            failure = _translated(error, f"{what} at {session.base} ({self._origin})")
+            self._stale = failure.fault == "config"  # a CA or key file that changed or went: read them anew next time
+            raise failure from error
+
+    def _refusal(self, response: urllib3.BaseHTTPResponse, what: str) -> AccessError:
+        status = response.status
+        try:
+            body = response.read(1 << 16)
+            said = msgspec.json.decode(body, type=_Status).message
+        except Exception:  # the status alone must do: a proxy's HTML, or a connection cut in the middle
+            said = ""
+        response.close()
+        said = said or response.reason or "no message"
+        after = response.headers.get("Retry-After", "")
+        fault: Fault = "credentials" if status in (401, 403) else "server"
+        if 300 <= status < 400:
+            said = f"redirects to {response.headers.get('Location')}; if that is right, give it in {self._origin}"
+            fault = "config"
+        elif status == http.client.UNAUTHORIZED:
+            said = f"{said}; the credentials of {self._origin} were read anew and refused again"
+        return AccessError(f"{what}: {status} {said}", fault, status, float(after) if after.isdecimal() else None)
+
+    def _current(self) -> _Session:
+        return self._renewed(self._session) if self._stale else self._session
+
+    def _renewed(self, used: _Session) -> _Session:
+        """A session other than `used`; of many threads that ask at once, the first loads it for all."""
+        with self._lock:
+            if self._session is used:
+                self._session = self._fresh()
+                self._stale = False
+                used.pool.clear()
+            return self._session
+
+    def _fresh(self) -> _Session:
+        try:
+            return _Session(self._bounded(self._load), self._server)
+        except AccessError:
+            raise
+        except Exception as error:  # the package checks neither the syntax nor the shape of the file
+            said = str(error) if isinstance(error, ConfigException | OSError) else f"cannot be read: {error!r}"
+            raise AccessError(f"{self._origin}: {said}", "config") from error
+
+    def _bounded(self, call: Callable[[], T]) -> T:
+        """The call's result, if it ends within PLUGIN_SECONDS. While one hangs, no second one is started."""
+        if self._running is None or self._running.done():
+            future: Future[T] = Future()
+            self._running = future  # type: ignore[assignment]  # only asked whether it is done
+            threading.Thread(target=_fulfil, args=(future, call), name="credentials", daemon=True).start()
+            with suppress(TimeoutError):
+                future.exception(PLUGIN_SECONDS)
+            if future.done():
+                return future.result()
+        plugin = f"the exec plugin of {self._origin}"
+        raise AccessError(f"{plugin} does not answer within {PLUGIN_SECONDS:.0f} s; try it by hand", "credentials")
+
+
+def from_kubeconfig(path: str = "", *, server: str = "", context: str = "") -> Access:
+    """Access as a kubeconfig says. `path` may be a list like $KUBECONFIG, and is that by default, or ~/.kube/config.
+
+    `server` overrides the URL, `context` the current context. Raises AccessError, which names the file.
+    """
+    path = path or os.environ.get("KUBECONFIG", "") or "~/.kube/config"
+    origin = f"kubeconfig {path}"
+
+    def load() -> Configuration:
+        files = [Path(one).expanduser() for one in path.split(os.pathsep) if one]
+        if not any(one.exists() for one in files):
+            raise AccessError(f"{origin}: no such file; name one with --kubeconfig or KUBECONFIG", "config")
+        configuration = Configuration()
+        with _overheard() as complaints:
+            load_kube_config(config_file=path, context=context or None, client_configuration=configuration)
+        if complaints:
+            raise AccessError(f"{origin}: {'; '.join(complaints)}", "credentials")
+        return configuration
+
+    return Access(load, origin, server)
+
+
+def in_cluster(directory: str = SERVICE_ACCOUNT, environment: Mapping[str, str] = os.environ) -> Access:
+    """Access of a pod, by its service account; the token file is read again once a minute. Raises AccessError."""
+    origin = f"service account {directory}"
+
+    def load() -> Configuration:
+        configuration = Configuration()
+        try:
+            files = (f"{directory}/token", f"{directory}/ca.crt")
+            InClusterConfigLoader(*files, environ=environment).load_and_set(configuration)
+        except ConfigException as error:
+            raise AccessError(f"{origin}: {error} Outside a pod, give a kubeconfig.", "config") from error
+        return configuration
+
+    return Access(load, origin)
+
+
+def _fulfil(future: Future[T], call: Callable[[], T]) -> None:
+    try:
+        future.set_result(call())
+    except BaseException as error:  # it is raised where the result is asked for
+        future.set_exception(error)
+
+
+@contextmanager
+def _overheard() -> Iterator[list[str]]:
+    """Collects what the package logs, in this thread, where it should raise: a failing exec plugin."""
+    lines: list[str] = []
+    thread = threading.get_ident()
+
+    def keep(record: logging.LogRecord) -> bool:
+        ours = record.thread == thread and record.module == "kube_config"
+        if ours:
+            lines.append(record.getMessage())
+        return not ours
+
+    root = logging.getLogger()
+    root.addFilter(keep)
+    try:
+        yield lines
+    finally:
+        root.removeFilter(keep)
+
+
+def _read_all(response: urllib3.BaseHTTPResponse, what: str) -> bytes:
+    deadline = time.monotonic() + ANSWER_SECONDS
+    parts = []
+    while part := response.read1(1 << 20):
+        parts.append(part)
+        if time.monotonic() > deadline:
+            raise StalledError(f"{what}: the answer is not complete after {ANSWER_SECONDS:.0f} s", "network")
+    response.release_conn()
+    return b"".join(parts)
+
+
+def _translated(error: Exception, what: str) -> AccessError:
+    """Whose fault a foreign exception is. A certificate or a file that does not fit is the configuration's."""
+    chain: list[BaseException] = [error]
+    while (deeper := chain[-1].__cause__ or chain[-1].__context__) is not None and deeper not in chain:
+        chain.append(deeper)
+    message = f"{what}: {error}"
+    if isinstance(error, AccessError):
+        return error
+    if any(isinstance(one, ssl.SSLCertVerificationError) for one in chain):
+        return AccessError(f"{message}; check certificate-authority and tls-server-name", "config")
+    if any(isinstance(one, FileNotFoundError | PermissionError | ConfigException) for one in chain):
+        return AccessError(message, "config")
+    refused = isinstance(error, urllib3.exceptions.ConnectTimeoutError)
+    if not refused and any(isinstance(one, urllib3.exceptions.ReadTimeoutError | TimeoutError) for one in chain):
+        return StalledError(message, "network")
+    if isinstance(error, urllib3.exceptions.HTTPError | OSError | http.client.HTTPException):
+        return AccessError(message, "network")
+    if isinstance(error, ValueError | ConfigException):  # a URL or a token that cannot be sent
+        return AccessError(message, "config")
+    raise error
