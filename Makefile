@@ -53,7 +53,7 @@ peers-test: peers  ## tests beside the real kube-apiserver, kube-proxy, CoreDNS
 	$(PYTEST) -q -m peers
 
 demo: peers  ## one service from kubectl to packets: ClusterIP, NodePort, iptables, dig
-	$(VENV)/bin/python lab/demo.py
+	PYTHONPATH=tests $(VENV)/bin/python -m peers.demo
 
 lab: demo  ## the main job (for now the demo; a whole cluster comes next)
 
