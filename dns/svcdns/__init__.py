@@ -1,0 +1,30 @@
+"""svcdns: what the resolver of a Kubernetes cluster answers.
+
+A pod that wants `web` asks a resolver for `web.prod.svc.cluster.local`, because its resolv.conf says so. Somebody has
+to know that this is 10.96.1.10, or three pods, or an alias of a host elsewhere, or nothing; to know it a moment after
+the API server does; and to send on what is none of the cluster's business. That is all of this package.
+
+Why the answers are CoreDNS's, down to the weight of an SRV record: programs have grown around them. A search list
+moves on at NXDOMAIN and stops at NODATA or SERVFAIL, so the wrong kind of "no" breaks a pod that never asked us
+anything odd. Where we differ, we differ by a rule that dns/README.md names and a test holds on to.
+
+    records  names        what a name and a record are; what a name under our zones speaks of     (pure)
+    index                 the cluster by name and by address, one service rebuilt a change         (pure)
+    answer                question and index to a reply, or to what an upstream must be asked      (pure)
+    wire                  octets to questions, replies to octets; the door to dnslib               (pure)
+    options               the command line as a value                                              (pure)
+    cluster               feeds the index, knows whether everything has been listed
+    respond               one message to one reply, by way of an upstream where needed
+    forward               the upstreams         server   the sockets          tally   the metrics
+    cli                   the parts put together, and the life of the process
+
+Rules. One loop: sockets, store and index belong to its thread, so an answer sees a change whole or not at all, and no
+lock is taken for a query; reflectors have threads of their own and hand their batches over. What we know ourselves is
+answered in the same call that read the datagram; only what needs an upstream becomes a task. Names are octets on
+their way in and out, never text: no codec, no escapes, no surprise. What depends on a service alone is computed when
+the service changes. The API server's absence is nobody's problem but a newcomer's: what was known is answered for
+ever.
+
+Missing: a cache in front (a reply depends on the question's octets and on the services that `Index.apply` says it
+changed, so replies can be kept by question and dropped by service), the per-node mode, and what dns/README.md lists.
+"""

@@ -1,0 +1,72 @@
+"""The cluster as this server knows it: fed by the reflectors, read by the answers.
+
+In: batches of what the API server said, in the loop's thread. Out: the index, and whether it is complete. Refuses
+nothing: what did not decode was left out by the reflector.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Protocol
+
+from svcdns.index import Index
+from svckube.objects import EndpointSlice, KubeObject, Namespace, Pod, Service
+from svckube.store import Change, Listed, Store
+from svckube.stream import Applied, Deleted
+
+
+class Meter(Protocol):
+    def programmed(self, headless: bool, seconds: float) -> None: ...
+
+
+class Cluster:
+    """`on_synced` is called once, when every kind watched has been listed. Pods are watched if `pods`."""
+
+    def __init__(
+        self,
+        meter: Meter,
+        on_synced: Callable[[], None] = lambda: None,
+        *,
+        pods: bool = False,
+        pod_names: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.kinds: tuple[type[KubeObject], ...] = (Service, EndpointSlice, Namespace, *((Pod,) if pods else ()))
+        self.index = Index(pod_names)
+        self.synced = False
+        self._store = Store(self.kinds)
+        self._meter = meter
+        self._on_synced = on_synced
+        self._clock = clock
+
+    def apply(self, batch: Iterable[Listed | Applied | Deleted]) -> None:
+        """Takes a batch in. An answer sees all of a batch or nothing of it."""
+        for message in batch:
+            changes = self._store.apply(message)
+            if not changes and self.synced:
+                continue
+            self.index.apply(changes, self._store, self._clock())
+            if not isinstance(message, Listed):
+                for change in changes:
+                    self._measure(change)
+        if not self.synced and self._store.synced(*self.kinds):
+            self.synced = True
+            self._on_synced()
+
+    def counts(self) -> dict[str, int]:
+        """How many objects of each kind are held, for a log line."""
+        return {kind.__name__.lower(): len(self._store.objects(kind)) for kind in self.kinds}
+
+    def _measure(self, change: Change) -> None:
+        new = change.new
+        if not isinstance(new, EndpointSlice) or new.metadata.annotations is None:
+            return
+        service = self._store.get(Service, new.service_key)
+        try:
+            triggered = datetime.fromisoformat(new.metadata.annotations.last_change_trigger_time).timestamp()
+        except ValueError:
+            return
+        if service is not None:
+            self._meter.programmed(service.spec.cluster_ip == "None", max(self._clock() - triggered, 0.0))

@@ -1,0 +1,246 @@
+"""What the cluster says about names, ready to be asked: one look-up a question, one service rebuilt a change.
+
+In: the store's `Change`s and the store itself. Out: `ServiceRecords` by key, targets by address, namespaces, pods by
+address, and the zone's serial. Everything below the zone is computed when the cluster changes, not when a client asks.
+
+Which endpoints count (CoreDNS, DNS-SD 1.1.0): those whose condition `ready` is true or not given; `serving` and
+`terminating` are not looked at. An endpoint's own label is its hostname, else its pod's name if so configured, else its
+address with dashes. The slices of a service are read by name, addresses in slice order, so the answer does not
+depend on the order of events. What is no IP address (an FQDN slice, a ClusterIP not yet given) has no record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
+import msgspec
+
+from svcdns.names import dashed, relative
+from svcdns.records import LONGEST_LABEL, Name, name_of, packed
+from svckube.objects import Endpoint, EndpointSlice, KubeObject, Namespace, Pod, Service
+from svckube.store import Change, Store
+
+NO_PORT = -1  # stands for "no ports given": the endpoint has addresses, but no SRV records
+
+
+Owned: TypeAlias = tuple[str, bytes]
+"""The key of a service, and a target's name of its own."""
+Located: TypeAlias = tuple[bytes, bytes]
+"""An address and the name of the target there."""
+
+
+class Port(msgspec.Struct, frozen=True):
+    """Name and protocol in lower case; `name` is "" for an unnamed port."""
+
+    name: str
+    protocol: str
+    number: int
+
+
+class Target(msgspec.Struct, frozen=True):
+    """Where an SRV or PTR record may lead. `name` lacks the zone: `\\3web\\4prod\\3svc`, or an endpoint below that."""
+
+    name: bytes
+    address: bytes
+    ports: tuple[Port, ...]
+
+
+class ServiceRecords(msgspec.Struct, frozen=True):
+    """One service. `targets` are what its name stands for: its ClusterIPs, or its endpoints if it is headless.
+
+    `v4`, `v6`: the targets' addresses without repetition. `external`: where an ExternalName leads, absolute.
+    """
+
+    targets: tuple[Target, ...] = ()
+    v4: tuple[bytes, ...] = ()
+    v6: tuple[bytes, ...] = ()
+    endpoints: dict[str, tuple[Target, ...]] = {}
+    external: Name | None = None
+    headless: bool = False
+
+
+NOTHING = ServiceRecords()
+
+
+def service_records(
+    service: Service | None, slices: Sequence[EndpointSlice], pod_names: bool = False
+) -> ServiceRecords:
+    """A service and its slices as records. A service that is gone has none, nor has an ExternalName that is an IP."""
+    if service is None:
+        return NOTHING
+    spec = service.spec
+    if spec.type == "ExternalName":
+        return ServiceRecords(external=_external(spec.external_name))
+    try:
+        own = relative(service.metadata.name, service.metadata.namespace, "svc")
+    except ValueError:
+        return NOTHING  # no name in DNS; the API server lets no such Service through
+    listed = [(label, target) for one in slices for label, target in _endpoints(one, own, pod_names)]
+    endpoints: dict[str, tuple[Target, ...]] = {}
+    for label, target in listed:
+        endpoints[label] = (*endpoints.get(label, ()), target)
+    cluster_ips = spec.cluster_ips or (spec.cluster_ip,)
+    headless = cluster_ips[0] == "None"
+    if headless:
+        targets = tuple(target for _, target in listed)
+    else:
+        ports = tuple(Port(port.name.lower(), port.protocol.lower(), port.port) for port in spec.ports or ())
+        targets = tuple(Target(own, ip, ports) for ip in map(packed, cluster_ips) if ip is not None)
+    addresses = dict.fromkeys(target.address for target in targets)
+    return ServiceRecords(
+        targets=targets,
+        v4=tuple(address for address in addresses if len(address) == 4),
+        v6=tuple(address for address in addresses if len(address) == 16),
+        endpoints=endpoints,
+        headless=headless,
+    )
+
+
+def _external(host: str) -> Name | None:
+    if not host or packed(host) is not None:
+        return None
+    try:
+        return name_of(host)
+    except ValueError:
+        return None  # the API server lets no such name through
+
+
+def _endpoints(one: EndpointSlice, own: bytes, pod_names: bool) -> Iterable[tuple[str, Target]]:
+    ports = tuple(
+        Port((port.name or "").lower(), (port.protocol or "TCP").lower(), NO_PORT if port.port is None else port.port)
+        for port in one.ports or ()
+    ) or (Port("", "", NO_PORT),)
+    for endpoint in one.endpoints or ():
+        if endpoint.conditions.ready is False:
+            continue
+        for address in map(packed, endpoint.addresses or ()):
+            if address is not None:
+                label = _label(endpoint, address, pod_names)
+                yield label, Target(relative(label) + own, address, ports)
+
+
+def _label(endpoint: Endpoint, address: bytes, pod_names: bool) -> str:
+    if endpoint.hostname and len(endpoint.hostname.encode()) <= LONGEST_LABEL:
+        return endpoint.hostname.lower()
+    pod = endpoint.target_ref.name if pod_names and endpoint.target_ref is not None else ""
+    return pod.lower() if 0 < len(pod) <= LONGEST_LABEL else dashed(address)
+
+
+class Index:
+    """The tables that `answer` reads. It belongs to the store's thread.
+
+    `serial`: Unix seconds of the last change that a client could see, 0 before the first.
+    """
+
+    def __init__(self, pod_names: bool = False) -> None:
+        self.serial = 0
+        self.namespaces: set[str] = set()
+        self._pod_names = pod_names
+        self._services: dict[str, ServiceRecords] = {}
+        self._by_cluster_ip: dict[bytes, tuple[Owned, ...]] = {}
+        self._by_endpoint: dict[bytes, tuple[Owned, ...]] = {}
+        self._pods: dict[tuple[str, bytes], int] = {}
+
+    def service(self, key: str) -> ServiceRecords | None:
+        """The records of `namespace/name`, None if there is no such Service."""
+        return self._services.get(key)
+
+    def has_pod(self, namespace: str, address: bytes) -> bool:
+        """Whether a Pod of this namespace has the address. Always False if Pods are not watched."""
+        return (namespace, address) in self._pods
+
+    def names_at(self, address: bytes) -> list[bytes]:
+        """What PTR records of the address lead to, without the zone.
+
+        The service with this ClusterIP (the first by key, should there be two), else every endpoint name, by service.
+        """
+        at_cluster_ip = self._by_cluster_ip.get(address)
+        if at_cluster_ip:
+            return [at_cluster_ip[0][1]]
+        return [name for _, name in self._by_endpoint.get(address, ())]
+
+    def services_at(self, address: bytes) -> list[ServiceRecords]:
+        """The services that have an endpoint with this address, by key."""
+        keys = dict.fromkeys(key for key, _ in self._by_endpoint.get(address, ()))
+        return [self._services[key] for key in keys]
+
+    def apply(self, changes: Iterable[Change], store: Store, now: float) -> list[str]:
+        """Takes the changes in, after the store did; returns the keys of the services whose records changed, sorted.
+
+        `now`: Unix seconds, the serial's next value if anything changed.
+        """
+        touched: set[str] = set()
+        pods = False
+        for change in changes:
+            if change.kind is Namespace:
+                self._namespace(change)
+            elif change.kind is Pod:
+                pods |= self._pod(change)
+            else:
+                touched.update(change.service_keys)
+        changed = [key for key in sorted(touched) if self._rebuild(key, store)]
+        if changed or pods:
+            self.serial = int(now)
+        return changed
+
+    def _rebuild(self, key: str, store: Store) -> bool:
+        service = store.get(Service, key)
+        new = service_records(service, store.slices(key), self._pod_names)
+        old = self._services.get(key)
+        if new == (old or NOTHING) and (service is None) == (old is None):
+            return False
+        _move(self._by_cluster_ip, key, _cluster_ips(old), _cluster_ips(new))
+        _move(self._by_endpoint, key, _endpoint_targets(old), _endpoint_targets(new))
+        if service is None:
+            self._services.pop(key, None)
+        else:
+            self._services[key] = new
+        return True
+
+    def _namespace(self, change: Change) -> None:
+        if change.new is None:
+            self.namespaces.discard(change.key)
+        else:
+            self.namespaces.add(change.key)
+
+    def _pod(self, change: Change) -> bool:
+        old, new = _places(change.old), _places(change.new)
+        for place in old:
+            self._pods[place] -= 1
+        for place in new:
+            self._pods[place] = self._pods.get(place, 0) + 1
+        for place in old:
+            if not self._pods[place]:
+                del self._pods[place]
+        return old != new
+
+
+def _cluster_ips(records: ServiceRecords | None) -> set[Located]:
+    if records is None or records.headless:
+        return set()
+    return {(target.address, target.name) for target in records.targets}
+
+
+def _endpoint_targets(records: ServiceRecords | None) -> set[Located]:
+    if records is None:
+        return set()
+    return {(target.address, target.name) for targets in records.endpoints.values() for target in targets}
+
+
+def _move(table: dict[bytes, tuple[Owned, ...]], key: str, old: set[Located], new: set[Located]) -> None:
+    for address, name in old - new:
+        rest = tuple(owned for owned in table[address] if owned != (key, name))
+        if rest:
+            table[address] = rest
+        else:
+            del table[address]
+    for address, name in new - old:
+        table[address] = tuple(sorted((*table.get(address, ()), (key, name))))
+
+
+def _places(pod: KubeObject | None) -> set[tuple[str, bytes]]:
+    if not isinstance(pod, Pod):
+        return set()
+    texts = {pod.status.pod_ip, *(one.ip for one in pod.status.pod_ips or ())}
+    return {(pod.metadata.namespace, address) for address in map(packed, texts) if address is not None}
