@@ -34,6 +34,8 @@ Answer: TypeAlias = tuple[int, str, bytes] | tuple[int, str, bytes, Mapping[str,
 Route: TypeAlias = Callable[[], Answer]
 
 TEXT = "text/plain; charset=utf-8"
+ANY = "*"
+"""The route for every path that has none of its own; it takes every method too."""
 
 _log = logging.getLogger(__name__)
 
@@ -110,11 +112,17 @@ class Server:
 
     def _result(self, method: str, path: str) -> Answer:
         route = self._routes.get(path)
+        if route is None and ANY in self._routes:
+            return self._answered(self._routes[ANY], path)
         if route is None:
             known = "\n".join(sorted(self._routes))
             return HTTPStatus.NOT_FOUND, TEXT, f"404 nothing at {path}; there is\n{known}\n".encode()
         if method not in ("GET", "HEAD"):
             return HTTPStatus.METHOD_NOT_ALLOWED, TEXT, b"405 only GET and HEAD\n", {"Allow": "GET, HEAD"}
+        return self._answered(route, path)
+
+    @staticmethod
+    def _answered(route: Route, path: str) -> Answer:
         try:
             return route()
         except Exception:

@@ -72,22 +72,26 @@ def _addresses(direction: pyroute2.netlink.nla) -> tuple[str, str]:
 
 def delete(family: Family, flows: Iterable[Flow]) -> int:
     """Deletes UDP entries by their original direction; returns how many were still there."""
-    deleted = 0
-    with pyroute2.NFCTSocket(nfgen_family=_AF[family]) as table:
-        for flow in flows:
-            original = NFCTAttrTuple(
-                family=_AF[family],
-                saddr=flow.source,
-                daddr=flow.destination,
-                proto=socket.IPPROTO_UDP,
-                sport=flow.source_port,
-                dport=flow.destination_port,
-            )
-            try:
-                table.entry("del", tuple_orig=original)
-            except NetlinkError as error:
-                if error.code != errno.ENOENT:  # gone by itself meanwhile
-                    raise ConntrackError(f"cannot delete conntrack entry {flow}: {error}") from error
-            else:
-                deleted += 1
-    return deleted
+    try:
+        with pyroute2.NFCTSocket(nfgen_family=_AF[family]) as table:
+            return sum(_delete(table, family, flow) for flow in flows)
+    except OSError as error:
+        raise ConntrackError(f"cannot open the {family} conntrack table: {error}") from error
+
+
+def _delete(table: pyroute2.NFCTSocket, family: Family, flow: Flow) -> bool:
+    original = NFCTAttrTuple(
+        family=_AF[family],
+        saddr=flow.source,
+        daddr=flow.destination,
+        proto=socket.IPPROTO_UDP,
+        sport=flow.source_port,
+        dport=flow.destination_port,
+    )
+    try:
+        table.entry("del", tuple_orig=original)
+    except NetlinkError as error:
+        if error.code != errno.ENOENT:  # gone by itself meanwhile
+            raise ConntrackError(f"cannot delete conntrack entry {flow}: {error}") from error
+        return False
+    return True

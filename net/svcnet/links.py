@@ -9,6 +9,9 @@ from ipaddress import ip_address
 
 import pyroute2
 from pyroute2 import netns
+from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
+
+_ATTEMPTS = 5
 
 
 class NamespaceError(Exception):
@@ -26,8 +29,25 @@ def enter(namespace: str) -> None:
         raise NamespaceError(f"cannot enter network namespace {namespace!r}: {error}") from error
 
 
+class LinkError(Exception):
+    """The addresses of this host could not be read."""
+
+
 def local_addresses() -> frozenset[str]:
-    """Every address that an interface of this namespace carries, as canonical text."""
-    with pyroute2.IPRoute() as route:
-        found = (message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS") for message in route.get_addr())
-        return frozenset(str(ip_address(address)) for address in found if address)
+    """Every address that an interface of this namespace carries, as canonical text.
+
+    On a busy node addresses come and go while they are read; then they are read again, a few times.
+    """
+    last: Exception | None = None
+    for _ in range(_ATTEMPTS):
+        try:
+            with pyroute2.IPRoute() as route:
+                messages = list(route.get_addr())
+        except NetlinkDumpInterrupted as error:
+            last = error
+        except (NetlinkError, OSError) as error:
+            raise LinkError(f"cannot read the addresses of this host: {error}") from error
+        else:
+            found = (message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS") for message in messages)
+            return frozenset(str(ip_address(address)) for address in found if address)
+    raise LinkError(f"the addresses of this host changed while they were read, {_ATTEMPTS} times: {last}")

@@ -56,6 +56,9 @@ class Addrtype(msgspec.Struct, frozen=True, gc=False):
     type: str = "LOCAL"
 
 
+WHOLE_MARK = 0xFFFFFFFF
+"""The mask that selects all of a packet's mark; iptables-save does not print it."""
+
 PROBABILITY_ONE = 1 << 31
 
 
@@ -93,6 +96,12 @@ class Jump(msgspec.Struct, frozen=True, gc=False):
     chain: str
 
 
+class Goto(msgspec.Struct, frozen=True, gc=False):
+    """`-g`: as a jump, but what the chain returns goes to the caller of the chain that holds this rule."""
+
+    chain: str
+
+
 class Reject(msgspec.Struct, frozen=True, gc=False):
     type: str
 
@@ -114,7 +123,7 @@ class Dnat(msgspec.Struct, frozen=True, gc=False):
     to: str
 
 
-Target: TypeAlias = Jump | Reject | SetXmark | Masquerade | Dnat | Other
+Target: TypeAlias = Jump | Goto | Reject | SetXmark | Masquerade | Dnat | Other
 
 ACCEPT = Jump("ACCEPT")
 DROP = Jump("DROP")
@@ -179,7 +188,8 @@ def _render_match(match: Match) -> str:
         case Recent(_, name, mask, seconds):
             return f"-m recent --rcheck --seconds {seconds} --reap --name {name} --mask {mask} --rsource"
         case Mark(value, mask, negated):
-            return f"-m mark {'! ' if negated else ''}--mark {value:#x}/{mask:#x}"
+            whole = "" if mask == WHOLE_MARK else f"/{mask:#x}"
+            return f"-m mark {'! ' if negated else ''}--mark {value:#x}{whole}"
         case Ctstate(states, negated):
             return f"-m conntrack {'! ' if negated else ''}--ctstate {states}"
         case Addrtype(side, kind):
@@ -194,6 +204,8 @@ def _render_target(target: Target) -> str:
     match target:
         case Jump(chain):
             return f"-j {chain}"
+        case Goto(chain):
+            return f"-g {chain}"
         case Dnat(to):
             return f"-j DNAT --to-destination {to}"
         case Reject(kind):
@@ -227,30 +239,24 @@ def render(rule: Rule) -> str:
     return " ".join(words)
 
 
-_WORD = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|(\S+))')
+_WORD = re.compile(r'"(?:[^"\\]|\\.)*"|\S+')
 _ESCAPED = re.compile(r"\\(.)")
 
 
-def _split(text: str) -> list[str]:
-    words = []
-    position = 0
-    while position < len(text):
-        found = _WORD.match(text, position)
-        if found is None:
-            break
-        quoted, plain = found.groups()
-        words.append(plain if quoted is None else _ESCAPED.sub(r"\1", quoted))
-        position = found.end()
-    return words
+def _unquoted(word: str) -> str:
+    return _ESCAPED.sub(r"\1", word[1:-1]) if word[0] == '"' else word
 
 
 def _groups(words: list[str]) -> Iterator[list[str]]:
-    """The words in groups that each begin with an option of the rule itself (a module's own options stay with it)."""
+    """The words in groups that each begin with an option of the rule itself (a module's own options stay with it).
+
+    Words are as dumped, quotes included, so that none of a comment's words is taken for an option.
+    """
     starts = {"-s", "-d", "-i", "-o", "-p", "-m", "-j", "-g", "-f"}
     group: list[str] = []
     for index, word in enumerate(words):
         opens = word in starts or (word == "!" and index + 1 < len(words) and words[index + 1] in starts)
-        if opens and group and group != ["!"]:
+        if opens and group and group != ["!"] and group[-1] != "--comment":
             yield group
             group = []
         group.append(word)
@@ -260,11 +266,11 @@ def _groups(words: list[str]) -> Iterator[list[str]]:
 
 def _mark_pair(text: str) -> tuple[int, int]:
     value, _, mask = text.partition("/")
-    return int(value, 16), int(mask or "0xffffffff", 16)
+    return int(value, 16), int(mask, 16) if mask else WHOLE_MARK
 
 
-def _parse_match(words: list[str]) -> Match:
-    match words:
+def _parse_match(dumped: list[str]) -> Match:
+    match [_unquoted(word) for word in dumped]:
         case ["-m", "comment", "--comment", text]:
             return Comment(text)
         case ["-m", "tcp" | "udp" | "sctp" as protocol]:
@@ -291,7 +297,7 @@ def _parse_match(words: list[str]) -> Match:
             return Addrtype("dst", kind)
         case ["-m", "nfacct", "--nfacct-name", name]:
             return Nfacct(name)
-    return Other(" ".join(_quoted(word) if " " in word else word for word in words))
+    return Other(" ".join(dumped))
 
 
 def _parse_target(words: list[str]) -> Target:
@@ -308,6 +314,8 @@ def _parse_target(words: list[str]) -> Target:
             return SetXmark(*_mark_pair(mark))
         case ["-j", chain]:
             return Jump(chain)
+        case ["-g", chain]:
+            return Goto(chain)
     return Other(" ".join(words))
 
 
@@ -318,7 +326,7 @@ def parse_rule(text: str) -> Rule:
     matches: list[Match] = []
     target: Target | None = None
     names = {"-s": "source", "-d": "destination", "-i": "in_interface"}
-    for words in _groups(_split(text)):
+    for words in _groups(_WORD.findall(text)):
         match words:
             case ["-s" | "-d" | "-i" as flag, value]:
                 fields[names[flag]] = value

@@ -5,7 +5,8 @@ the routing decision, filter INPUT, FORWARD or OUTPUT, nat POSTROUTING. A rule w
 two, so the outcome is a list whose shares add up to one, exactly (fractions). Each outcome tells which rules decided.
 Nothing is sent; the ruleset may be our own (`compile`), or somebody else's (`rules.parse` of a dump).
 
-Refuses: nothing. A foreign match that we do not interpret counts as not matching, and the outcome says so.
+Refuses: nothing. A rule with a foreign match that we do not interpret counts as not matching, a foreign target as doing
+nothing; where one might have decided, the outcome says so.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from svcnet.rules import (
     Comment,
     Ctstate,
     Dnat,
+    Goto,
     Jump,
     Mark,
     Masquerade,
@@ -88,7 +90,7 @@ class Outcome(msgspec.Struct, frozen=True):
     destination   address and port after DNAT
     masqueraded   whether its source address is replaced on the way out
     delivered     "local" (a socket of this host) or "forwarded"
-    unknown       foreign matches that were met and not interpreted
+    unknown       words of foreign rules that matched as far as we can tell, and were not interpreted
     """
 
     share: Fraction
@@ -164,9 +166,7 @@ def _matches(match: Match, walk: _Walk, host: Host) -> bool:
             return kind == "LOCAL" and host.is_local(address)
         case Recent("rcheck", name):
             return name in host.remembered
-        case Other():
-            return False
-        case Recent() | Comment() | Nfacct() | Statistic():
+        case Other() | Recent() | Comment() | Nfacct() | Statistic():
             return True
     return False
 
@@ -182,19 +182,20 @@ def _selects(rule: Rule, walk: _Walk, host: Host) -> bool:
     )
 
 
-def _met(walk: _Walk, rule: Rule) -> _Walk:
-    foreign = tuple(match.words for match in rule.matches if isinstance(match, Other))
-    return msgspec.structs.replace(walk, rules_met=walk.rules_met + 1, unknown=walk.unknown + foreign)
+def _noting(walk: _Walk, *words: str) -> _Walk:
+    return msgspec.structs.replace(walk, unknown=walk.unknown + words)
 
 
-def _split(walk: _Walk, rule: Rule) -> tuple[_Walk, _Walk | None]:
-    """The branch that passes the rule's `statistic` match, and the one that does not (None without such a match)."""
+def _split(walk: _Walk, rule: Rule) -> tuple[_Walk | None, _Walk | None]:
+    """The branch that passes the rule's `statistic` matches, and the one that does not; None where nobody goes."""
     passing = Fraction(1)
     for match in rule.matches:
         if isinstance(match, Statistic):
             passing *= Fraction(match.threshold, PROBABILITY_ONE)
     if passing == 1:
         return walk, None
+    if not passing:
+        return None, walk
     return (
         msgspec.structs.replace(walk, share=walk.share * passing),
         msgspec.structs.replace(walk, share=walk.share * (1 - passing)),
@@ -220,14 +221,20 @@ class _Tracer:
         ended: list[_Ended] = []
         for number, rule in enumerate(chain.rules, 1):
             staying: list[_Walk] = []
+            foreign = [match.words for match in rule.matches if isinstance(match, Other)]
             for each in pending:
-                met = _met(each, rule)
+                met = msgspec.structs.replace(each, rules_met=each.rules_met + 1)
                 if not _selects(rule, met, self.host):
                     staying.append(met)
+                    continue
+                if foreign:
+                    staying.append(_noting(met, *foreign))
                     continue
                 taken, missed = _split(met, rule)
                 if missed is not None:
                     staying.append(missed)
+                if taken is None:
+                    continue
                 step = Step(table, name, number, rule)
                 for result, verdict in self._apply(table, rule, _remember(taken, rule, step)):
                     if verdict == "CONTINUE":
@@ -254,7 +261,11 @@ class _Tracer:
                 yield msgspec.structs.replace(walk, masqueraded=True), "ACCEPT"
             case SetXmark(value, mask):
                 yield msgspec.structs.replace(walk, mark=(walk.mark & ~mask) ^ value), "CONTINUE"
-            case _:
+            case Goto(name):
+                yield from self.chain(table, name, walk)
+            case Other(words):
+                yield _noting(walk, words), "CONTINUE"
+            case None:
                 yield walk, "CONTINUE"
 
     def hook(self, table: str, name: str, walks: list[_Walk]) -> tuple[list[_Walk], list[_Ended]]:

@@ -29,7 +29,11 @@ _LINE = re.compile(r"line:? (\d+)")
 
 
 class IptablesError(Exception):
-    """A command of the iptables family failed. The message has its own words, and the input lines it complains of."""
+    """A command of the iptables family failed. The message has its own words; `line` is the input line it names."""
+
+    def __init__(self, message: str, number: int = 0, line: str = "") -> None:
+        super().__init__(f"{message} | input line {number}: {line}" if number else message)
+        self.line = line
 
 
 class Iptables(msgspec.Struct, frozen=True):
@@ -46,24 +50,39 @@ class Iptables(msgspec.Struct, frozen=True):
     def dump(self, *tables: str) -> str:
         """The output of iptables-save, of some tables or of all."""
         if not tables:
-            return _run([self.command("save")])
-        return "".join(_run([self.command("save"), "-t", table]) for table in tables)
+            return _run([self.command("save")])[0]
+        return "".join(_run([self.command("save"), "-t", table])[0] for table in tables)
 
-    def restore(self, text: str) -> None:
-        """Applies restore input to what is there. Each table in it is one transaction."""
+    def restore(self, text: str) -> int:
+        """Applies restore input to what is there. Each table in it is one transaction.
+
+        Returns the process ID of the command that did it, by which the kernel's notices name the writer.
+        """
         argv = [self.command("restore"), "-w", str(LOCK_SECONDS), "--noflush"]
         try:
-            _run(argv, text)
+            return _run(argv, text)[1]
         except IptablesError as error:
-            raise IptablesError(f"{error}{_complaint(str(error), text)}") from error
+            raise IptablesError(str(error), *_complaint(str(error), text)) from error
+
+    def accepts(self, text: str) -> bool:
+        """Whether an empty host takes this restore input: tried in a network namespace that ends with the try."""
+        try:
+            _run(["unshare", "--net", "--", self.command("restore"), "-w", str(LOCK_SECONDS), "--noflush"], text)
+        except IptablesError:
+            return False
+        return True
 
     def run(self, *words: str) -> str:
         """One iptables command, such as `-t nat -D INPUT ...`."""
-        return _run([self.command(), "-w", str(LOCK_SECONDS), *words])
+        return _run([self.command(), "-w", str(LOCK_SECONDS), *words])[0]
+
+    def on_nft(self) -> bool:
+        """Whether these commands write nf_tables, which announce changes; legacy ones do not."""
+        return "nf_tables" in _run([self.command(), "--version"])[0]
 
     def random_fully(self) -> bool:
         """Whether MASQUERADE takes --random-fully (1.6.2 and later)."""
-        found = re.search(r"v(\d+)\.(\d+)\.(\d+)", _run([self.command(), "--version"]))
+        found = re.search(r"v(\d+)\.(\d+)\.(\d+)", _run([self.command(), "--version"])[0])
         return found is not None and tuple(int(part) for part in found.groups()) >= (1, 6, 2)
 
     def works(self) -> bool:
@@ -75,24 +94,41 @@ class Iptables(msgspec.Struct, frozen=True):
         return True
 
 
-def _run(argv: Sequence[str], text: str | None = None) -> str:
+def _run(argv: Sequence[str], text: str | None = None) -> tuple[str, int]:
+    """What the command printed, and its process ID."""
+    pipe = subprocess.PIPE
     try:
-        done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False)
+        with subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL if text is None else pipe,
+            stdout=pipe,
+            stderr=pipe,
+            encoding="utf-8",
+            errors="surrogateescape",  # the comment of a foreign rule may be any bytes
+        ) as running:
+            try:
+                printed, complaint = running.communicate(text, COMMAND_SECONDS)
+            except BaseException:
+                running.kill()
+                raise
     except FileNotFoundError as error:
         raise IptablesError(f"{argv[0]} is not installed (Debian, Ubuntu: apt-get install iptables)") from error
+    except OSError as error:
+        raise IptablesError(f"cannot run {argv[0]}: {error.strerror}") from error
     except subprocess.TimeoutExpired as error:
         raise IptablesError(f"{' '.join(argv)} did not end within {COMMAND_SECONDS} s") from error
-    if done.returncode != 0:
-        raise IptablesError(f"{' '.join(argv)}: exit status {done.returncode}: {done.stderr.strip()}")
-    return done.stdout
+    if running.returncode != 0:
+        raise IptablesError(f"{' '.join(argv)}: exit status {running.returncode}: {' '.join(complaint.split())}")
+    return printed, running.pid
 
 
-def _complaint(message: str, text: str) -> str:
+def _complaint(message: str, text: str) -> tuple[int, str]:
+    """Number and text of the input line that a message of iptables-restore names; 0 and "" if it names none."""
     found = _LINE.search(message)
     lines = text.splitlines()
     if found is None or not 0 < int(found[1]) <= len(lines):
-        return ""
-    return f" | input line {found[1]}: {lines[int(found[1]) - 1]}"
+        return 0, ""
+    return int(found[1]), lines[int(found[1]) - 1]
 
 
 def detect(hints: Sequence[str]) -> Flavour:
