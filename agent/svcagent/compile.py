@@ -61,11 +61,12 @@ FILTER_FIREWALL: ChainKey = ("filter", names.PROXY_FIREWALL)
 class _Port:
     """The names and the decisions that the rules of one service port share."""
 
-    def __init__(self, port: ResolvedPort, dialect: Dialect) -> None:
+    def __init__(self, port: ResolvedPort, dialect: Dialect, endpoint_comments: bool) -> None:
         chosen = port.endpoints
         digest = names.port_hash(port.name, port.protocol)
         self.port = port
         self.dialect = dialect
+        self.endpoint_comments = endpoint_comments
         self.svc, self.svl, self.ext, self.fw = (f"KUBE-{kind}-{digest}" for kind in ("SVC", "SVL", "EXT", "FW"))
         external = port.externally_accessible
         self.internal_chain = self.svl if port.internal_local else self.svc
@@ -80,6 +81,10 @@ class _Port:
         self.refusal: Target = DROP if chosen.known else dialect.reject
         self.why_refused = f"{port.name} has no {'local ' if chosen.known else ''}endpoints"
 
+    def endpoint_comment(self, text: str) -> tuple[Match, ...]:
+        """The comment of a rule for one endpoint, where there is one."""
+        return (Comment(text),) if self.endpoint_comments else ()
+
     def to(self, address: str, number: int, comment: str, target: Target | None, *before: Match) -> Rule:
         """A rule for packets to `address` ("" for any) and this port's protocol and port number."""
         protocol = self.port.protocol
@@ -88,9 +93,9 @@ class _Port:
         return Rule(destination=destination, protocol=protocol, matches=matches, target=target)
 
 
-def fragment(port: ResolvedPort, dialect: Dialect) -> Fragment:
-    """All rules of one service port."""
-    names_of = _Port(port, dialect)
+def fragment(port: ResolvedPort, dialect: Dialect, *, endpoint_comments: bool = True) -> Fragment:
+    """All rules of one service port. A large cluster does without the comments of the rules for single endpoints."""
+    names_of = _Port(port, dialect, endpoint_comments)
     return Fragment(_chains(names_of), _lines(names_of))
 
 
@@ -207,22 +212,22 @@ def _balanced(endpoints: tuple[Endpoint, ...], p: _Port) -> list[Rule]:
     """Affinity first, then an even choice: the i-th of n endpoints takes one in n-i of what is left."""
     port = p.port
     rules = []
-    targets = [(Comment(f"{port.name} -> {each.text}"), _sep(port, each)) for each in endpoints]
+    targets = [(p.endpoint_comment(f"{port.name} -> {each.text}"), _sep(port, each)) for each in endpoints]
     if port.affinity_seconds:
         for comment, sep in targets:
             fresh = Recent("rcheck", sep, p.dialect.recent_mask, port.affinity_seconds)
-            rules.append(Rule(matches=(comment, fresh), target=Jump(sep)))
+            rules.append(Rule(matches=(*comment, fresh), target=Jump(sep)))
     for left, (comment, sep) in zip(range(len(targets), 0, -1), targets, strict=True):
-        matches = (comment, statistic_for(left)) if left > 1 else (comment,)
+        matches = (*comment, statistic_for(left)) if left > 1 else comment
         rules.append(Rule(matches=matches, target=Jump(sep)))
     return rules
 
 
 def _endpoint(endpoint: Endpoint, p: _Port) -> list[Rule]:
     port = p.port
-    comment = Comment(port.name)
-    hairpin = Rule(source=host_cidr(endpoint.address), matches=(comment,), target=Jump(names.MARK_MASQ))
-    matches: tuple[Match, ...] = (comment, L4(port.protocol))
+    comment = p.endpoint_comment(port.name)
+    hairpin = Rule(source=host_cidr(endpoint.address), matches=comment, target=Jump(names.MARK_MASQ))
+    matches: tuple[Match, ...] = (*comment, L4(port.protocol))
     if port.affinity_seconds:
-        matches = (comment, Recent("set", _sep(port, endpoint), p.dialect.recent_mask), L4(port.protocol))
+        matches = (*comment, Recent("set", _sep(port, endpoint), p.dialect.recent_mask), L4(port.protocol))
     return [hairpin, Rule(protocol=port.protocol, matches=matches, target=Dnat(endpoint.text))]

@@ -6,7 +6,7 @@ and `skeleton` read all that varies. Two equal dialects give equal rules.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from ipaddress import ip_address, ip_network
 from typing import Literal
 
@@ -72,9 +72,26 @@ def node_ip(node: Node | None, family: Family) -> str:
     addresses = (node.status.addresses or ()) if node else ()
     for kind in ("InternalIP", "ExternalIP"):
         for each in addresses:
-            if each.type == kind and family_of(each.address) == family:
-                return canonical_address(each.address)
+            if each.type == kind and (found := _canonical(canonical_address, each.address, family)):
+                return found
     return LOOPBACK[family]
+
+
+def own_ip(options: Options, node: Node | None, family: Family) -> str:
+    """As `node_ip`, but --bind-address wins in its family unless it is the unspecified address."""
+    asked = options.bind_address
+    if family_of(asked) == family and not ip_address(asked).is_unspecified:
+        return asked
+    return node_ip(node, family)
+
+
+def _canonical(parse: Callable[[str], str], text: str, family: Family) -> str:
+    """`text` as `parse` spells it, "" if it is of the other family or, a Node object's fault, nothing of the kind."""
+    try:
+        found = parse(text)
+    except ValueError:
+        return ""
+    return found if family_of(found) == family else ""
 
 
 def local_traffic(options: Options, family: Family, node: Node | None) -> LocalTraffic:
@@ -86,8 +103,8 @@ def local_traffic(options: Options, family: Family, node: Node | None) -> LocalT
             return LocalTraffic("interface", f"{options.pod_interface_name_prefix}+")
         case "NodeCIDR":
             cidrs = (node.spec.pod_cidrs or (node.spec.pod_cidr,)) if node else ()
-            cidr = next((each for each in cidrs if each and family_of(each) == family), "")
-            return LocalTraffic("source", canonical_cidr(cidr)) if cidr else LocalTraffic()
+            cidr = next((found for each in cidrs if (found := _canonical(canonical_cidr, each, family))), "")
+            return LocalTraffic("source", cidr) if cidr else LocalTraffic()
         case "ClusterCIDR":
             cidr = options.cluster_cidr_of(family)
             return LocalTraffic("source", cidr) if cidr else LocalTraffic()
@@ -117,7 +134,7 @@ def dialect(
     accounting: bool,
 ) -> Dialect:
     """The dialect of one family. `addresses` are all that this node's interfaces carry, of either family."""
-    own = node_ip(node, family)
+    own = own_ip(options, node, family)
     cidrs = _node_port_cidrs(options, family, own)
     localhost = options.localhost_nodeports and family == "IPv4" and (not cidrs or _inside(LOOPBACK["IPv4"], cidrs))
     served: tuple[str, ...] | None = None

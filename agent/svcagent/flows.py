@@ -47,11 +47,14 @@ def frontends(ports: Iterable[ResolvedPort]) -> Allowed:
 
 
 class Frontends:
-    """The UDP frontends of all services, and which of them changed since their flows were last looked at."""
+    """The UDP frontends of all services, and which of them changed since their flows were last looked at.
+
+    Two services may share a frontend (an external IP is nobody's own): then an endpoint of either is allowed.
+    """
 
     def __init__(self) -> None:
-        self._of_service: dict[str, tuple[Frontend, ...]] = {}
-        self._known: dict[Frontend, tuple[str, frozenset[tuple[str, int]]]] = {}
+        self._of_service: dict[str, Allowed] = {}
+        self._owners: dict[Frontend, set[str]] = {}
         self._suspects: set[Frontend] = set()
 
     @property
@@ -59,21 +62,29 @@ class Frontends:
         return frozenset(self._of_service)
 
     def put(self, service: str, wanted: Allowed) -> None:
-        """Replaces the frontends of a service. One that another service has taken over meanwhile stays with that."""
-        for frontend in self._of_service.pop(service, ()):
-            if frontend not in wanted and self._known[frontend][0] == service:
-                del self._known[frontend]
-                self._suspects.add(frontend)
-        for frontend, targets in wanted.items():
-            if self._known.get(frontend) != (service, targets):
-                self._known[frontend] = (service, targets)
-                self._suspects.add(frontend)
+        """Replaces the frontends of a service."""
+        before = self._of_service.pop(service, {})
+        for frontend in before.keys() | wanted.keys():
+            if before.get(frontend) == wanted.get(frontend):
+                continue
+            self._suspects.add(frontend)
+            owners = self._owners.setdefault(frontend, set())
+            if frontend in wanted:
+                owners.add(service)
+            else:
+                owners.discard(service)
+            if not owners:
+                del self._owners[frontend]
         if wanted:
-            self._of_service[service] = tuple(wanted)
+            self._of_service[service] = wanted
 
     def suspects(self) -> Allowed:
         """The frontends that changed, with the endpoints that they have now."""
-        return {each: self._known.get(each, ("", frozenset()))[1] for each in self._suspects}
+        return {each: self._allowed(each) for each in self._suspects}
+
+    def _allowed(self, frontend: Frontend) -> frozenset[tuple[str, int]]:
+        owners = self._owners.get(frontend, ())
+        return frozenset().union(*(self._of_service[service][frontend] for service in owners))
 
     def settled(self) -> None:
         """The flows of all suspects have been dealt with."""

@@ -45,6 +45,9 @@ class Metrics:
             ["ip_family"],
             registry=registry,
         )
+        self.refused = Gauge(
+            "svcplane_services_refused", "Services whose rules are not taken", ["ip_family"], registry=registry
+        )
         self.probes = {
             path: counter(f"proxy_{path}_total", f"Answers of /{path}", "code") for path in ("healthz", "livez")
         }

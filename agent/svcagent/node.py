@@ -19,7 +19,7 @@ MAX_CONNTRACK = 1 << 20
 
 def name(override: str) -> str:
     """The name of this node's Node object: the override or the hostname, lower case."""
-    return (override or socket.gethostname()).strip().lower()
+    return (override.strip() or socket.gethostname()).lower()
 
 
 def conntrack_max(settings: Conntrack, cores: int) -> int:
@@ -69,3 +69,14 @@ def conntrack_is_liberal() -> bool:
         return int((SYSCTL / "netfilter/nf_conntrack_tcp_be_liberal").read_text()) != 0
     except (OSError, ValueError):
         return False
+
+
+def set_oom_score(score: int) -> list[str]:
+    """How ready the kernel is to end this process when memory runs out (proc(5)); a sentence if it cannot be set."""
+    file = Path("/proc/self/oom_score_adj")
+    try:
+        if int(file.read_text()) != score:
+            file.write_text(f"{score}\n")
+    except (OSError, ValueError) as error:
+        return [f"oom_score_adj = {score}: {error}"]
+    return []

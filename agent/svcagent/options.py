@@ -7,19 +7,21 @@ program with a message that names the flag. Durations are Go's: `30s`, `1m30s`, 
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import re
 from collections.abc import Callable, Sequence
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from svcagent.resolve import canonical_cidr, family_of
+from svcagent.names import host_port
+from svcagent.resolve import canonical_address, canonical_cidr, family_of
 from svcnet.rules import Family
 
 DetectLocalMode = Literal["ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix"]
 DETECT_LOCAL_MODES: tuple[DetectLocalMode, ...] = ("ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix")
 FLAVOURS = ("auto", "nft", "legacy")
+MODES = ("", "iptables")
+ONLY_IPTABLES = "this agent programs iptables rules and nothing else: set the mode to iptables, or leave it out"
 
 
 class Conntrack(msgspec.Struct, frozen=True):
@@ -56,6 +58,18 @@ class Options(msgspec.Struct, frozen=True):
     metrics_bind_address: str = "127.0.0.1:10249"
     conntrack: Conntrack = Conntrack()
     log_format: Literal["text", "json"] = "text"
+    verbosity: int = 0
+    bind_address: str = "0.0.0.0"
+    bind_address_hard_fail: bool = False
+    oom_score_adj: int = -999
+    feature_gates: tuple[tuple[str, bool], ...] = ()
+    inert: tuple[tuple[str, str], ...] = ()
+    """What was asked that has no effect here and is not the default: (path in KubeProxyConfiguration, JSON)."""
+
+    @property
+    def allows_external_ips(self) -> bool:
+        """Whether spec.externalIPs of Services are served (feature gate AllowServiceExternalIPs, CVE-2020-8554)."""
+        return dict(self.feature_gates).get("AllowServiceExternalIPs", True)
 
     def cluster_cidr_of(self, family: Family) -> str:
         """The first cluster CIDR of a family, "" if there is none."""
@@ -97,6 +111,11 @@ def _nodeport_addresses(text: str) -> tuple[str, ...]:
     return tuple(canonical_cidr(part) for part in parts)
 
 
+def _gates(text: str) -> tuple[tuple[str, bool], ...]:
+    parts = (part.partition("=") for part in text.split(",") if part.strip())
+    return tuple(sorted({name.strip(): _boolean(value.strip()) for name, _, value in parts}.items()))
+
+
 def _bit(text: str) -> int:
     number = int(text)
     if not 0 <= number <= 31:
@@ -111,18 +130,47 @@ def _count(text: str) -> int:
     return number
 
 
-def bind_address(text: str) -> tuple[str, int]:
-    """(host, port) of `host:port`, `[host]:port`. ValueError if it is not of that form."""
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
-        raise ValueError(f"{text!r} is not address:port")
-    ipaddress.ip_address(host.strip("[]"))
-    return host.strip("[]"), int(port)
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise ValueError(f"{number} is no port")
+    return number
 
 
-def _listen(text: str) -> str:
-    if text:
-        bind_address(text)
+def _oom_score(text: str) -> int:
+    number = int(text)
+    if not -1000 <= number <= 1000:
+        raise ValueError(f"{number} is not in -1000-1000")
+    return number
+
+
+def _address(text: str) -> str:
+    return canonical_address(text or "0.0.0.0")
+
+
+def _listen(text: str, port: int) -> str:
+    """`ip:port` or `[ip]:port` of such text, or of a bare IP and `port`; "" stays, it means: nowhere."""
+    if not text:
+        return text
+    try:
+        return host_port(canonical_address(text.strip("[]")), port)
+    except ValueError:
+        address, _, number = text.rpartition(":")
+    if not number.isdecimal() or int(number) > 65535 or (":" in address) != address.startswith("["):
+        raise ValueError(f"{text!r} is not an IP address with a port, such as 0.0.0.0:{port} or [::]:{port}")
+    return host_port(canonical_address(address.strip("[]")), int(number))
+
+
+HEALTHZ_PORT, METRICS_PORT = 10256, 10249
+
+
+def _healthz(text: str) -> str:
+    _listen(text, HEALTHZ_PORT)
+    return text
+
+
+def _metrics(text: str) -> str:
+    _listen(text, METRICS_PORT)
     return text
 
 
@@ -141,36 +189,54 @@ def _checked(parse: Callable[[str], T]) -> Callable[[str], T]:
     return convert
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags of `run`. Their destinations are the fields of `Options` and, with a prefix, of `Conntrack`."""
-    default = Options()
+def add_flags(parser: argparse.ArgumentParser) -> dict[str, str]:
+    """The flags of `run`; returns how each destination is spelled.
 
-    def flag(name: str, field: str, parse: Callable[[str], object], help: str) -> None:
-        parser.add_argument(name, dest=field, type=_checked(parse), help=help, metavar=_METAVARS.get(parse, "TEXT"))
+    Destinations are the fields of `Options` and, with a prefix, of `Conntrack`; a flag that is not given leaves none.
+    """
+    spelled: dict[str, str] = {}
+
+    def add(names: str, field: str, **rest: Any) -> None:
+        spelled[field] = names.split()[0]
+        parser.add_argument(*names.split(), dest=field, default=argparse.SUPPRESS, **rest)
+
+    def flag(names: str, field: str, parse: Callable[[str], object], help: str) -> None:
+        add(names, field, type=_checked(parse), help=help, metavar=_METAVARS.get(parse, "TEXT"))
 
     def switch(name: str, field: str, help: str) -> None:
-        parser.add_argument(
-            name, dest=field, nargs="?", const=True, type=_checked(_boolean), help=help, metavar="true|false"
-        )
+        add(name, field, nargs="?", const=True, type=_checked(_boolean), help=help, metavar="true|false")
 
     api = "how to reach the API server"
     flag("--kubeconfig", "kubeconfig", str, f"{api}; without it the pod's service account is used")
     flag("--master", "master", str, "URL of the API server, over the kubeconfig's")
     flag("--hostname-override", "hostname_override", str, "name of this node's Node object (default: the hostname)")
     flag("--netns", "netns", str, "network namespace to program, a name or a path (default: where it runs)")
-    parser.add_argument("--detect-local-mode", dest="detect_local_mode", choices=DETECT_LOCAL_MODES)
+    flag("--proxy-mode", "proxy_mode", str, "iptables, and no other")
+    add("--detect-local-mode", "detect_local_mode", choices=DETECT_LOCAL_MODES, help="(ClusterCIDR)")
     flag("--cluster-cidr", "cluster_cidr", _cluster_cidrs, "addresses of the pods; dual stack: two, with a comma")
     flag("--pod-bridge-interface", "pod_bridge_interface", str, "the pods' bridge, for mode BridgeInterface")
     flag("--pod-interface-name-prefix", "pod_interface_name_prefix", str, "for mode InterfaceNamePrefix")
     switch("--masquerade-all", "masquerade_all", "masquerade all traffic to cluster IPs")
     flag("--iptables-masquerade-bit", "masquerade_bit", _bit, "packet mark bit for masquerading, 0-31 (14)")
     switch("--iptables-localhost-nodeports", "localhost_nodeports", "serve node ports on 127.0.0.1 too (IPv4)")
-    flag("--nodeport-addresses", "nodeport_addresses", _nodeport_addresses, "CIDRs of node addresses, or: primary")
+    # As pflag's lists: given twice, it is one longer list.
+    add(
+        "--nodeport-addresses",
+        "nodeport_addresses",
+        action="extend",
+        type=_checked(_nodeport_addresses),
+        help="CIDRs of node addresses, or: primary",
+        metavar="CIDR[,CIDR...]",
+    )
     flag("--iptables-sync-period", "sync_period", duration, "how often the kernel's rules are checked (30s)")
     flag("--iptables-min-sync-period", "min_sync_period", duration, "least time between two passes (1s)")
-    parser.add_argument("--iptables-flavour", dest="flavour", choices=FLAVOURS, help="(default: what this host uses)")
-    flag("--healthz-bind-address", "healthz_bind_address", _listen, "empty for none (0.0.0.0:10256)")
-    flag("--metrics-bind-address", "metrics_bind_address", _listen, "empty for none (127.0.0.1:10249)")
+    add("--iptables-flavour", "flavour", choices=FLAVOURS, help="(default: what this host uses)")
+    flag("--bind-address", "bind_address", _address, "the node's IP address of its family, over the Node object's")
+    flag("--healthz-bind-address", "healthz_bind_address", _healthz, "empty for none (0.0.0.0:10256)")
+    flag("--metrics-bind-address", "metrics_bind_address", _metrics, "empty for none (127.0.0.1:10249)")
+    flag("--healthz-port", "healthz_port", _port, "for a --healthz-bind-address without one; 0: none; deprecated")
+    flag("--metrics-port", "metrics_port", _port, "for a --metrics-bind-address without one; 0: none; deprecated")
+    switch("--bind-address-hard-fail", "bind_address_hard_fail", "end if one of these cannot be listened on")
     flag("--conntrack-max-per-core", "conntrack_max_per_core", _count, "conntrack entries per core, 0: leave (32768)")
     flag("--conntrack-min", "conntrack_min", _count, "least number of conntrack entries (131072)")
     flag("--conntrack-tcp-timeout-established", "conntrack_tcp_timeout_established", duration, "0: leave (24h)")
@@ -178,20 +244,24 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     switch("--conntrack-tcp-be-liberal", "conntrack_tcp_be_liberal", "accept packets out of the window")
     flag("--conntrack-udp-timeout", "conntrack_udp_timeout", duration, "0: leave (0)")
     flag("--conntrack-udp-timeout-stream", "conntrack_udp_timeout_stream", duration, "0: leave (0)")
-    parser.add_argument("--log-format", dest="log_format", choices=("text", "json"))
-    parser.set_defaults(**{name: getattr(default, name) for name in default.__struct_fields__ if name != "conntrack"})
-    parser.set_defaults(
-        **{f"conntrack_{name}": getattr(default.conntrack, name) for name in default.conntrack.__struct_fields__}
-    )
+    flag("--oom-score-adj", "oom_score_adj", _oom_score, "of this process, -1000 to 1000 (-999)")
+    flag("--feature-gates", "feature_gates", _gates, "AllowServiceExternalIPs=false ignores externalIPs")
+    add("--logging-format --log-format", "log_format", choices=("text", "json"), help="(text)")
+    flag("-v --v", "verbosity", _count, "4 and more: tell all (0)")
+    return spelled
 
 
 _METAVARS: dict[Callable[[str], object], str] = {
     duration: "DURATION",
     _bit: "BIT",
     _count: "NUMBER",
-    _listen: "ADDRESS:PORT",
+    _healthz: "ADDRESS:PORT",
+    _metrics: "ADDRESS:PORT",
     _cluster_cidrs: "CIDR[,CIDR]",
-    _nodeport_addresses: "CIDR[,CIDR...]",
+    _port: "PORT",
+    _address: "ADDRESS",
+    _oom_score: "NUMBER",
+    _gates: "NAME=true|false[,...]",
 }
 
 
@@ -201,10 +271,23 @@ class OptionsError(Exception):
 
 def options(parsed: argparse.Namespace) -> Options:
     """The options of a parsed command line. OptionsError if switches contradict each other."""
-    values = vars(parsed)
-    conntrack = Conntrack(**{name: values[f"conntrack_{name}"] for name in Conntrack.__struct_fields__})
-    fields = {name: values[name] for name in Options.__struct_fields__ if name != "conntrack"}
-    found = Options(**fields, conntrack=conntrack)
+    given = vars(parsed)
+    if given.get("proxy_mode", "") not in MODES:
+        raise OptionsError(f"--proxy-mode={given['proxy_mode']}: {ONLY_IPTABLES}")
+    conntrack = {name: given[name] for name in given if name.startswith("conntrack_")}
+    fields = {name: given[name] for name in given if name in Options.__struct_fields__}
+    for name, port in (("healthz", HEALTHZ_PORT), ("metrics", METRICS_PORT)):
+        port = given.get(f"{name}_port", port)
+        if not port:
+            fields[f"{name}_bind_address"] = ""
+        elif f"{name}_bind_address" in fields:
+            fields[f"{name}_bind_address"] = _listen(fields[f"{name}_bind_address"], port)
+    if "nodeport_addresses" in fields:
+        fields["nodeport_addresses"] = tuple(fields["nodeport_addresses"])
+    found = Options(
+        **fields,
+        conntrack=Conntrack(**{name.removeprefix("conntrack_"): value for name, value in conntrack.items()}),
+    )
     if not found.sync_period > 0:
         raise OptionsError("--iptables-sync-period must be greater than 0")
     if found.min_sync_period > found.sync_period:
@@ -213,11 +296,15 @@ def options(parsed: argparse.Namespace) -> Options:
         raise OptionsError("--detect-local-mode=BridgeInterface needs --pod-bridge-interface")
     if found.detect_local_mode == "InterfaceNamePrefix" and not found.pod_interface_name_prefix:
         raise OptionsError("--detect-local-mode=InterfaceNamePrefix needs --pod-interface-name-prefix")
+    if "primary" in found.nodeport_addresses and len(found.nodeport_addresses) > 1:
+        raise OptionsError('--nodeport-addresses: "primary" stands alone')
+    if found.healthz_bind_address and found.healthz_bind_address == found.metrics_bind_address:
+        raise OptionsError("--healthz-bind-address and --metrics-bind-address must differ: both answer /healthz")
     return found
 
 
 def parse(argv: Sequence[str]) -> Options:
     """Options of a list of flags, as the command line would give them."""
-    parser = argparse.ArgumentParser(prog="svcplane-agent run")
+    parser = argparse.ArgumentParser(prog="svcplane-agent run", allow_abbrev=False)
     add_flags(parser)
     return options(parser.parse_args(argv))

@@ -3,13 +3,16 @@
 The first request is served at once; after a pass the next one waits `min_interval`, so a burst becomes one pass. A
 failed pass is tried again with back-off and nothing else is needed to trigger it, the very first one included. An audit
 (does the kernel still hold what we wrote?) comes every `audit_interval`, or more rarely if it takes long: it may cost
-at most one per cent of the time. All times are seconds of one monotonic clock.
+at most one per cent of the time. Changes that keep coming do not put it off. Where somebody else is known to have
+written, it comes at once, but not so often that it takes more than a tenth of the time. All times are seconds of one
+monotonic clock.
 """
 
 from __future__ import annotations
 
 FIRST_RETRY = 1.0
 AUDIT_SHARE = 0.01
+DISTURBED_SHARE = 0.1
 
 
 class Pace:
@@ -21,21 +24,16 @@ class Pace:
         self._max_retry = max_retry
         self._not_before = 0.0
         self._failures = 0
-        self._requested: float | None = None
+        self._requested = False
         self._audit_at: float | None = None
+        self._audit_not_before = 0.0
 
-    @property
-    def requested_at(self) -> float | None:
-        """When the oldest request that is not served yet came, None if there is none."""
-        return self._requested
-
-    def request(self, now: float) -> None:
+    def request(self) -> None:
         """Something changed: a pass is wanted."""
-        if self._requested is None:
-            self._requested = now
+        self._requested = True
 
     def succeeded(self, now: float) -> None:
-        self._requested = None
+        self._requested = False
         self._failures = 0
         self._not_before = now + self._min_interval
         if self._audit_at is None:
@@ -43,21 +41,30 @@ class Pace:
 
     def failed(self, now: float) -> None:
         """The pass did not succeed: it stays requested, and waits longer each time."""
-        self.request(now)
+        self._requested = True
         delay = min(FIRST_RETRY * 2**self._failures, self._max_retry)
         self._failures = min(self._failures + 1, 30)
         self._not_before = now + max(delay, self._min_interval)
 
     def audited(self, now: float, took: float) -> None:
         self._audit_at = now + max(self._audit_interval, took / AUDIT_SHARE)
+        self._audit_not_before = now + took / DISTURBED_SHARE
+
+    def disturbed(self, now: float) -> None:
+        """Somebody else wrote rules: an audit is wanted as soon as may be."""
+        if self._audit_at is not None:
+            self._audit_at = min(self._audit_at, max(now, self._audit_not_before))
 
     def pass_due(self, now: float) -> bool:
-        return self._requested is not None and now >= self._not_before
+        return self._requested and now >= self._not_before
 
     def audit_due(self, now: float) -> bool:
-        return self._requested is None and self._audit_at is not None and now >= self._audit_at
+        """Not after a failure: then nothing is known of the kernel, and the next pass will look."""
+        return self._audit_at is not None and not self._failures and now >= self._audit_at
 
     def wait(self, now: float, at_most: float) -> float:
         """Seconds until something is due, never negative."""
-        due = self._not_before if self._requested is not None else self._audit_at
-        return at_most if due is None else max(0.0, min(at_most, due - now))
+        due = [self._not_before] if self._requested else []
+        if self._audit_at is not None and not self._failures:
+            due.append(self._audit_at)
+        return max(0.0, min([at_most, *(each - now for each in due)]))

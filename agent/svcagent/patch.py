@@ -16,14 +16,18 @@ from svcagent import names
 from svcagent.compile import ChainKey
 from svcagent.names import OWNED_PREFIXES
 from svcagent.skeleton import Hook
-from svcnet.rules import Jump, Rule, dump_lines, parse_rule, render
+from svcnet.rules import Goto, Jump, Rule, dump_lines, parse_rule, render
 
 
 class Installed(msgspec.Struct):
-    """What the kernel holds of one family: chain to digest, and the rule texts of the built-in chains."""
+    """What the kernel holds of one family: chain to digest, and the rule texts of the built-in chains.
+
+    `held` are chains of ours that a rule of somebody else's jumps to: they can be emptied, but not deleted.
+    """
 
     chains: dict[ChainKey, bytes]
     built_in: dict[ChainKey, frozenset[str]] = {}
+    held: frozenset[ChainKey] = frozenset()
 
 
 class Patch(msgspec.Struct, frozen=True):
@@ -53,6 +57,23 @@ def digest(rules: Iterable[Rule]) -> bytes:
 
 _BUILT_IN = frozenset({"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"})
 
+_TOP_LEVEL = frozenset(
+    {
+        names.SERVICES,
+        names.EXTERNAL_SERVICES,
+        names.NODEPORTS,
+        names.POSTROUTING,
+        names.MARK_MASQ,
+        names.FORWARD,
+        names.PROXY_FIREWALL,
+        names.CANARY,
+    }
+)
+
+
+def _is_ours(chain: str) -> bool:
+    return chain in _TOP_LEVEL or chain.startswith(OWNED_PREFIXES)
+
 
 def installed(dump: str) -> Installed:
     """What a dump of iptables-save says is there."""
@@ -64,7 +85,20 @@ def installed(dump: str) -> Installed:
     return Installed(
         {key: digest_lines(texts) for key, texts in lines.items() if key[1] not in _BUILT_IN},
         {key: frozenset(texts) for key, texts in lines.items() if key[1] in _BUILT_IN},
+        _held((table, chain, text) for (table, chain), texts in lines.items() for text in texts),
     )
+
+
+def _held(lines: Iterable[tuple[str, str, str]]) -> frozenset[ChainKey]:
+    """The chains that rules of foreign chains jump to, hooks of ours included."""
+    foreign = ((table, text) for table, chain, text in lines if "KUBE-" in text and not _is_ours(chain))
+    return frozenset((table, _target(text)) for table, text in foreign)
+
+
+def _target(text: str) -> str:
+    """The chain that a rule jumps to, "" if it does not."""
+    target = parse_rule(text).target
+    return target.chain if isinstance(target, Jump | Goto) else ""
 
 
 def plan(
@@ -133,43 +167,27 @@ def restore_input(patch: Patch) -> str:
     return "\n".join(lines) + "\n" if lines else ""
 
 
-_TOP_LEVEL = frozenset(
-    {
-        names.SERVICES,
-        names.EXTERNAL_SERVICES,
-        names.NODEPORTS,
-        names.POSTROUTING,
-        names.MARK_MASQ,
-        names.FORWARD,
-        names.PROXY_FIREWALL,
-        names.CANARY,
-    }
-)
-
-
 def removal(dump: str) -> str:
     """Text for `iptables-restore --noflush` that removes every chain and jump of ours, "" if there is none.
 
-    KUBE-FIREWALL stays where a kubelet lives: it is the kubelet's as much as ours.
+    KUBE-FIREWALL stays where a kubelet lives: it is the kubelet's as much as ours. A chain that a rule of somebody
+    else's still jumps to is emptied and stays: deleting it would fail, and with it everything else.
     """
     lines = list(dump_lines(dump))
-    mine = set(_TOP_LEVEL)
-    if not any(chain in names.HINT_CHAINS for _, chain, _ in lines):
-        mine.add(names.LOCALNET_FIREWALL)
+    kubelet = any(chain in names.HINT_CHAINS for _, chain, _ in lines)
+    mine = _TOP_LEVEL if kubelet else _TOP_LEVEL | {names.LOCALNET_FIREWALL}
+    hooks = {(table, chain, text) for table, chain, text in lines if text and chain in _BUILT_IN}
+    hooks = {hook for hook in hooks if _target(hook[2]) in mine}
+    held = _held(line for line in lines if line[2] and line not in hooks)
     output: list[str] = []
     for table in _TABLES:
         found = [(chain, text) for owner, chain, text in lines if owner == table]
-        chains = [chain for chain, text in found if not text and (chain in mine or chain.startswith(OWNED_PREFIXES))]
-        jumps = [(chain, text) for chain, text in found if text and chain in _BUILT_IN and _jumps_to(text, mine)]
+        chains = [chain for chain, text in found if not text and (_is_ours(chain) or chain in mine)]
+        jumps = [(chain, text) for chain, text in found if (table, chain, text) in hooks]
         if chains or jumps:
             output.append(f"*{table}")
             output += [f":{chain} - [0:0]" for chain in chains]
             output += [f"-D {chain} {text}" for chain, text in jumps]
-            output += [f"-X {chain}" for chain in chains]
+            output += [f"-X {chain}" for chain in chains if (table, chain) not in held]
             output.append("COMMIT")
     return "\n".join(output) + "\n" if output else ""
-
-
-def _jumps_to(text: str, chains: Container[str]) -> bool:
-    target = parse_rule(text).target
-    return isinstance(target, Jump) and target.chain in chains

@@ -12,12 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
+import msgspec
+
 from svcagent import compile, flows, patch, skeleton
 from svcagent.compile import ChainKey
 from svcagent.dialect import Dialect
 from svcagent.dispatch import Dispatch, merge
 from svcagent.patch import Installed, Patch
-from svcagent.resolve import NodeView, resolve
+from svcagent.resolve import Check, NodeView, check, resolve
 from svckube.objects import EndpointSlice, Service
 from svcnet.rules import Rule
 
@@ -33,10 +35,12 @@ class Pipeline:
         self.dialect = dialect
         self.node = node
         self.frontends = flows.Frontends()
-        self.problems: dict[str, tuple[str, ...]] = {}
+        self.refused: set[str] = set()
         self._reset()
 
     def _reset(self) -> None:
+        self.problems: dict[str, tuple[str, ...]] = {}
+        self.health_checks: dict[str, Check] = {}
         self._dispatch = Dispatch()
         self._owned: dict[str, frozenset[ChainKey]] = {}
         self._installed: Installed | None = None
@@ -68,10 +72,22 @@ class Pipeline:
         for key in vanished:
             self.frontends.put(key, {})
         chains.update({key: self._shared(key) for key in skeleton.SHARED})
-        planned = patch.plan(chains, found, delete=patch.stale_chains(found, chains), hooks=skeleton.HOOKS)
-        ours = chains.keys() | set(planned.delete)
-        self._installed = Installed({key: kept for key, kept in found.chains.items() if key in ours}, found.built_in)
+        stale = frozenset(patch.stale_chains(found, chains))
+        chains.update(dict.fromkeys(stale & found.held, ()))
+        planned = patch.plan(chains, found, delete=stale - found.held, hooks=skeleton.HOOKS)
+        ours = chains.keys() | stale
+        mine = {key: kept for key, kept in found.chains.items() if key in ours}
+        self._installed = Installed(mine, found.built_in, found.held)
         return planned
+
+    def alone(self, services: Touched) -> Patch:
+        """The patch that puts just these services onto a host without rules, and without packet counters."""
+        plain = msgspec.structs.replace(self.dialect, accounting=False)
+        return Pipeline(plain, self.node).full(services, "")
+
+    def refuse(self, services: Iterable[str]) -> None:
+        """Leaves these services out until they change: the kernel does not take their rules."""
+        self.refused.update(services)
 
     def partial(self, touched: Touched) -> Patch:
         """The patch for a few services that may have changed, against what is known to be installed."""
@@ -81,12 +97,14 @@ class Pipeline:
         gone: set[ChainKey] = set()
         shared: set[ChainKey] = set()
         for key, service, slices in touched:
+            self.refused.discard(key)
             owned = self._owned.get(key, frozenset())
             own, changed = self._update(key, service, slices)
             chains.update(own)
             shared |= changed
             gone |= owned - own.keys()
         chains.update({key: self._shared(key) for key in shared})
+        chains.update(dict.fromkeys(gone & self._installed.held - chains.keys(), ()))
         return patch.plan(chains, self._installed, delete=gone - chains.keys())
 
     def applied(self, written: Patch) -> None:
@@ -101,12 +119,13 @@ class Pipeline:
     def differences(self, dump: str) -> list[str]:
         """What somebody else changed of ours, as `table chain`, empty if nothing; an audit of the kernel's state."""
         if self._installed is None:
-            return []
+            raise RuntimeError("nothing is known to be installed: call full first")
         found = patch.installed(dump)
         wrong = {key for key, mine in self._installed.chains.items() if found.chains.get(key) != mine}
         wrong |= {(hook.table, hook.chain) for hook in patch.plan({}, found, hooks=skeleton.HOOKS).insert}
         wrong |= set(patch.stale_chains(found, self._installed.chains))
-        return [" ".join(key) for key in sorted(wrong - set(skeleton.ENSURED))]
+        not_ours = set(skeleton.ENSURED) - skeleton.base(self.dialect).keys()
+        return [" ".join(key) for key in sorted(wrong - not_ours)]
 
     def _shared(self, key: ChainKey) -> tuple[Rule, ...]:
         tail = skeleton.node_port_tail(self.dialect) if key == compile.NAT_SERVICES else ()
@@ -116,17 +135,18 @@ class Pipeline:
         self, key: str, service: Service | None, slices: tuple[EndpointSlice, ...]
     ) -> tuple[Mapping[ChainKey, tuple[Rule, ...]], set[ChainKey]]:
         """Takes a service in; returns the chains it owns now, and which shared chains are different."""
-        resolved = resolve(service, slices, self.dialect.family, self.node)
+        resolved = resolve(None if key in self.refused else service, slices, self.dialect.family, self.node)
         fragments = [compile.fragment(port, self.dialect) for port in resolved.ports]
         own = {("nat", name): rules for each in fragments for name, rules in each.chains.items()}
         changed = self._dispatch.put(key, merge(each.lines for each in fragments))
         _keep(self._owned, key, frozenset(own))
         _keep(self.problems, key, resolved.problems)
+        _keep(self.health_checks, key, check(resolved.ports))
         self.frontends.put(key, flows.frontends(resolved.ports))
         return own, changed
 
 
-def _keep(table: dict[str, T], key: str, value: T) -> None:
+def _keep(table: dict[str, T], key: str, value: T | None) -> None:
     """An entry that says nothing takes no memory."""
     if value:
         table[key] = value

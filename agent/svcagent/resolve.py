@@ -9,6 +9,7 @@ Source: core/v1 and discovery.k8s.io/v1 field documentation, as kube-proxy 1.36 
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -20,6 +21,7 @@ from svckube.objects import EndpointSlice, Service, ServicePort
 from svcnet.rules import Family
 
 DEFAULT_AFFINITY_SECONDS = 10800
+LONGEST_AFFINITY_SECONDS = 86400  # as the API has it
 
 
 class NodeView(msgspec.Struct, frozen=True):
@@ -32,7 +34,8 @@ class NodeView(msgspec.Struct, frozen=True):
 class ResolvedPort(msgspec.Struct, frozen=True, gc=False):
     """One port of a Service. Addresses are canonical text of one family, `protocol` is tcp, udp or sctp.
 
-    affinity_seconds is 0 without session affinity; source_ranges is empty where everybody may come.
+    affinity_seconds is 0 without session affinity; source_ranges is empty where everybody may come. `known_endpoints`
+    counts the endpoints of the port in whatever state, chosen or not.
     """
 
     name: str
@@ -48,6 +51,7 @@ class ResolvedPort(msgspec.Struct, frozen=True, gc=False):
     external_local: bool = False
     health_check_node_port: int = 0
     endpoints: Choice = Choice()
+    known_endpoints: int = 0
 
     @property
     def externally_accessible(self) -> bool:
@@ -68,6 +72,8 @@ def canonical_address(text: str) -> str:
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    if "%" in text:
+        raise ValueError(f"{text!r} has a zone, which means nothing on another host")
     try:
         parsed = ipaddress.ip_address(text)
     except ValueError:
@@ -135,12 +141,31 @@ def _source_ranges(service: Service, family: Family, problems: list[str]) -> tup
     return () if any(cidr.endswith("/0") for cidr in ranges) else tuple(ranges)
 
 
+# What a name in a rule may consist of. The API allows less; whatever answers in its place must not write our rules.
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}\Z")
+
+
+def _is_port(number: int) -> bool:
+    return 0 < number < 65536
+
+
+def _is_well_formed(service: Service, problems: list[str]) -> bool:
+    """Whether the names and numbers of a Service may become text of a rule; one that may not takes only itself out."""
+    meta, ports = service.metadata, service.spec.ports or ()
+    names = [meta.namespace, meta.name, *(port.name for port in ports if port.name)]
+    problems += [f"name {name!r} has characters that no name has" for name in names if not _NAME.match(name)]
+    numbers = [number for port in ports for number in (port.port, port.node_port or port.port)]
+    numbers.append(service.spec.health_check_node_port or 1)
+    problems += [f"port {number} is not in 1-65535" for number in numbers if not _is_port(number)]
+    return all(_NAME.match(name) for name in names) and all(_is_port(number) for number in numbers)
+
+
 def _affinity_seconds(service: Service) -> int:
     if service.spec.session_affinity != "ClientIP":
         return 0
     config = service.spec.session_affinity_config
     seconds = config.client_ip.timeout_seconds if config and config.client_ip else None
-    return DEFAULT_AFFINITY_SECONDS if seconds is None else seconds
+    return seconds if seconds and 0 < seconds <= LONGEST_AFFINITY_SECONDS else DEFAULT_AFFINITY_SECONDS
 
 
 def _external_local(service: Service) -> bool:
@@ -185,6 +210,9 @@ def _endpoints(
             if port.name is None or not port.port:
                 problems.append(f"EndpointSlice {each.key}: a port without name or number is not supported")
                 continue
+            if not _is_port(port.port):
+                problems.append(f"EndpointSlice {each.key}: port {port.port} is not in 1-65535")
+                continue
             known = found.setdefault((port.name, port.protocol or "TCP"), {})
             for source, address in addresses:
                 candidate = _endpoint(source, address, port.port, node)
@@ -199,7 +227,7 @@ def resolve(service: Service | None, slices: Iterable[EndpointSlice], family: Fa
         return NOTHING
     problems: list[str] = []
     cluster_ip = _cluster_ip(service, family, problems)
-    if not cluster_ip:
+    if not cluster_ip or not _is_well_formed(service, problems):
         return Resolved((), tuple(problems))
     endpoints = _endpoints(slices, family, node.name, problems)
     spec = service.spec
@@ -239,11 +267,29 @@ def _port(
         node_port=port.node_port,
     )
     external = resolved.externally_accessible
+    known = endpoints.get((port.name, port.protocol), ())
     choice = choose(
-        endpoints.get((port.name, port.protocol), ()),
+        known,
         uses_cluster=not common.internal_local or external,
         uses_local=common.internal_local or (common.external_local and external),
         node=node.name,
         zone=node.zone,
     )
-    return msgspec.structs.replace(resolved, endpoints=choice)
+    return msgspec.structs.replace(resolved, endpoints=choice, known_endpoints=len(known))
+
+
+class Check(msgspec.Struct, frozen=True, gc=False):
+    """What a Service's health check node port tells: how many addresses of ready endpoints are on this node."""
+
+    port: int
+    endpoints: int
+
+
+def check(ports: Iterable[ResolvedPort]) -> Check | None:
+    """The health check of a Service, None if it has none."""
+    ports = tuple(ports)
+    number = next((port.health_check_node_port for port in ports if port.health_check_node_port), 0)
+    if not number:
+        return None
+    here = {each.address for port in ports for each in port.endpoints.serving if each.local and each.ready}
+    return Check(number, len(here))

@@ -13,15 +13,21 @@ from __future__ import annotations
 import logging
 import queue
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import TypeAlias
 
 import msgspec
 
 from svcagent import names
 from svcagent import node as host
+from svcagent.culprits import culprits, suspects
 from svcagent.dialect import Dialect, dialect
+from svcagent.events import Happening
 from svcagent.flows import stale
 from svcagent.health import Health
+from svcagent.healthcheck import HealthChecks
 from svcagent.metrics import Metrics
 from svcagent.options import Options
 from svcagent.pace import Pace
@@ -32,27 +38,46 @@ from svckube.objects import EndpointSlice, Node, Service
 from svckube.observe import fields
 from svckube.reflector import Batch
 from svckube.store import Change, Store
-from svcnet import accounting, conntrack, links
+from svcnet import accounting, conntrack, links, notices
 from svcnet.conntrack import ConntrackError
+from svcnet.links import LinkError
 from svcnet.writers import Iptables, IptablesError
 
 log = logging.getLogger(__name__)
 
 KINDS = (Service, EndpointSlice, Node)
 IDLE_SECONDS = 10.0
+GLANCE_SECONDS = 2.0
+"""How often a legacy table is looked at, which announces nothing."""
+MOST_TRIED = 2000
+"""With more services than that, one that spoils a write is only found if iptables names its line."""
+BATCHES = 1000
+"""How many messages are taken in before a pass gets its turn."""
 
 
 class Stop(msgspec.Struct, frozen=True):
     """Ends the loop."""
 
 
-Inbox = queue.SimpleQueue[Batch | Stop]
+class RulesChanged(msgspec.Struct, frozen=True):
+    """Somebody committed a transaction of nf_tables; `writer` is a process ID, or 0 if it is not known."""
+
+    writer: int
+
+
+class AddressesChanged(msgspec.Struct, frozen=True):
+    """An interface of the node gained or lost an address."""
+
+
+Message: TypeAlias = Batch | RulesChanged | AddressesChanged | Stop
+Inbox: TypeAlias = queue.SimpleQueue[Message]
 
 
 class Family:
     """One address family at work: its commands, its pipeline, its pace."""
 
-    def __init__(self, iptables: Iptables, options: Options) -> None:
+    def __init__(self, iptables: Iptables, options: Options, checks: HealthChecks) -> None:
+        self.checks = checks
         self.name = iptables.family
         self.iptables = iptables
         self.random_fully = iptables.random_fully()
@@ -61,10 +86,15 @@ class Family:
         self.touched: set[str] = set()
         self.pipeline: Pipeline | None = None
         self.misread: frozenset[str] = frozenset()
+        self.failures = 0
+        self.check_failures: dict[str, str] = {}
+        self.announced = iptables.on_nft()
+        self.fingerprint = b""
+        self.glance_at = 0.0
 
 
 class Agent:
-    """What runs on a node. `wall` gives Unix seconds for what people read; `now` is always monotonic."""
+    """What runs on a node. `clock` is monotonic, as `now` always is; `wall` gives Unix seconds for what people read."""
 
     def __init__(
         self,
@@ -72,16 +102,21 @@ class Agent:
         node_name: str,
         families: Sequence[Iptables],
         metrics: Metrics,
+        clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        announce: Callable[[Happening], None] = lambda _: None,
     ) -> None:
         self.health = Health(patience=2 * options.sync_period)
         self._options = options
         self._node_name = node_name
-        self._families = [Family(each, options) for each in families]
+        self._families = [Family(each, options, HealthChecks(each.family, self._is_live)) for each in families]
         self._metrics = metrics
+        self._announce = announce
+        self._clock = clock
         self._wall = wall
         self._store = Store(KINDS)
         self._problems: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._own_writers: deque[int] = deque(maxlen=64)
         for family in self._families:
             self.health.queued(family.name, wall())
 
@@ -93,61 +128,79 @@ class Agent:
         """As `healthz`, whatever the Node object says."""
         return self.health.livez(self._wall())
 
+    def _is_live(self) -> bool:
+        return self.livez()[0] == 200
+
+    def close(self) -> None:
+        """Gives up the health check node ports."""
+        for family in self._families:
+            family.checks.close()
+
     # -- what comes in
 
     def run(self, inbox: Inbox) -> None:
         """Works until a `Stop` comes. The rules stay as they are."""
-        now = time.monotonic()
-        for family in self._families:
-            family.pace.request(now)
         while True:
-            try:
-                message = inbox.get(timeout=max(0.001, self.wait(time.monotonic())))
-                while message is not None:
+            with suppress(queue.Empty):
+                patience = self.wait(self._clock())
+                for _ in range(BATCHES):
+                    message = inbox.get(timeout=patience)
                     if isinstance(message, Stop):
                         return
-                    self.receive(message, time.monotonic())
-                    message = inbox.get_nowait()
-            except queue.Empty:
-                pass
-            self.step(time.monotonic())
+                    self.receive(message)
+                    patience = 0.0
+            self.step(self._clock())
 
     def wait(self, now: float) -> float:
         """Seconds until `step` has something to do."""
         if not self._ready:
             return IDLE_SECONDS
-        return min(family.pace.wait(now, IDLE_SECONDS) for family in self._families)
+        return min(
+            family.pace.wait(now, IDLE_SECONDS if family.announced else GLANCE_SECONDS) for family in self._families
+        )
 
     @property
     def _ready(self) -> bool:
         return self._store.synced(*KINDS)
 
-    def receive(self, batch: Batch, now: float) -> None:
-        """Takes a reflector's batch into the store and asks for the passes that it makes necessary."""
+    def receive(self, message: Message) -> None:
+        """Takes a message in and asks for the passes and audits that it makes necessary."""
+        match message:
+            case RulesChanged(writer):
+                if writer not in self._own_writers:
+                    for family in self._families:
+                        family.pace.disturbed(self._clock())
+            case AddressesChanged():
+                self._node_changed()
+            case list():
+                self._take(message)
+
+    def _take(self, batch: Batch) -> None:
+        waiting = not self._ready
         changes = [change for message in batch for change in self._store.apply(message)]
         touched = {key for change in changes for key in change.service_keys}
         self._count(changes)
-        if touched:
-            for family in self._families:
-                family.touched |= touched
-                self._request(family, now)
+        for family in self._families:
+            family.touched |= touched
+            if touched or (waiting and self._ready):
+                self._request(family)
         if any(change.kind is Node for change in changes):
-            self._node_changed(now)
+            self._node_changed()
 
     def _count(self, changes: Sequence[Change]) -> None:
         self._metrics.service_changes.inc(sum(change.kind is Service for change in changes))
         self._metrics.endpoint_changes.inc(sum(change.kind is EndpointSlice for change in changes))
 
-    def _request(self, family: Family, now: float) -> None:
-        family.pace.request(now)
+    def _request(self, family: Family) -> None:
+        family.pace.request()
         self.health.queued(family.name, self._wall())
         self._metrics.last_queued.labels(family.name).set(self._wall())
 
-    def _node_changed(self, now: float) -> None:
+    def _node_changed(self) -> None:
         self.health.node(self._node)
         for family in self._families:
             if family.pipeline is not None and self._reshape(family, family.pipeline):
-                self._request(family, now)
+                self._request(family)
 
     @property
     def _node(self) -> Node | None:
@@ -160,32 +213,41 @@ class Agent:
         if not self._ready:
             return
         for family in self._families:
+            if not family.announced and now >= family.glance_at:
+                self._glance(family, now)
             if family.pace.pass_due(now):
                 self._pass(family, now)
             elif family.pace.audit_due(now):
                 self._audit(family, now)
 
     def _pass(self, family: Family, now: float) -> None:
-        pipeline = self._pipeline(family)
-        full = pipeline.needs_full
+        full = family.pipeline is None or family.pipeline.needs_full
         try:
-            patch = self._plan(family, pipeline)
-            if not patch.empty:
-                family.iptables.restore(restore_input(patch))
-            pipeline.applied(patch)
-            family.touched.clear()
+            pipeline = self._pipeline(family)
+            self._write(family, pipeline)
             self._end_stale_flows(pipeline)
-        except (IptablesError, ConntrackError) as error:
-            self._failed(family, pipeline, error, full=full)
+        except (IptablesError, ConntrackError, LinkError) as error:
+            self._failed(family, error, full=full)
             return
-        ended = time.monotonic()
+        ended = self._clock()
+        family.failures = 0
         family.pace.succeeded(ended)
         self.health.updated(family.name, self._wall())
-        self._metrics.chains_written.labels(family.name).inc(len(patch.rewrite) + len(patch.delete))
         self._metrics.last_sync.labels(family.name).set(self._wall())
         for histogram in (self._metrics.sync, self._metrics.full_sync if full else self._metrics.partial_sync):
             histogram.labels(family.name).observe(ended - now)
         self._report_problems(family, pipeline)
+        self._update_checks(family, pipeline)
+
+    def _write(self, family: Family, pipeline: Pipeline) -> None:
+        patch = self._plan(family, pipeline)
+        if not patch.empty:
+            self._own_writers.append(family.iptables.restore(restore_input(patch)))
+            if not family.announced:
+                family.fingerprint = _fingerprint(family)
+        pipeline.applied(patch)
+        family.touched.clear()
+        self._metrics.chains_written.labels(family.name).inc(len(patch.rewrite) + len(patch.delete))
 
     def _plan(self, family: Family, pipeline: Pipeline) -> Patch:
         if pipeline.needs_full:
@@ -199,17 +261,52 @@ class Agent:
         for key in keys:
             yield key, self._store.get(Service, key), self._store.slices(key)
 
-    def _failed(self, family: Family, pipeline: Pipeline, error: Exception, *, full: bool) -> None:
+    def _failed(self, family: Family, error: Exception, *, full: bool) -> None:
+        family.failures += 1
         if isinstance(error, IptablesError):
-            pipeline.failed()
+            if family.pipeline is not None:
+                if family.failures > 1:  # the first may be a lock or somebody else's transaction
+                    self._refuse(family, family.pipeline, error, full=full)
+                family.pipeline.failed()
             self._metrics.restore_failures.labels(family.name).inc()
             if not full:
                 self._metrics.partial_restore_failures.labels(family.name).inc()
-        now = time.monotonic()
+        now = self._clock()
         family.pace.failed(now)
         log.error(
             "pass failed", extra=fields(family=family.name, error=error, retry_in=f"{family.pace.wait(now, 3600):.1f}s")
         )
+
+    def _refuse(self, family: Family, pipeline: Pipeline, error: IptablesError, *, full: bool) -> None:
+        """Leaves out the services whose rules are not taken even on a host of their own, so that the rest goes on."""
+        keys = self._all_services() if full else sorted(family.touched)
+        keys = [key for key in keys if key not in pipeline.refused]
+
+        def works(some: Sequence[str]) -> bool:
+            return family.iptables.accepts(restore_input(pipeline.alone(self._services(some))))
+
+        if not works(()):
+            return  # no service's fault, or no right to make a namespace
+        bad = culprits(suspects(error.line, keys), works)
+        if not bad and len(keys) <= MOST_TRIED:
+            bad = culprits(keys, works)
+        pipeline.refuse(bad)
+        self._metrics.refused.labels(family.name).set(len(pipeline.refused))
+        for key in bad:
+            log.error("service left out", extra=fields(service=key, family=family.name, refused=error))
+            note = f"{family.name} rules of this Service are refused on this node: {error}"
+            namespace, _, name = key.partition("/")
+            self._announce(Happening("Warning", "FailedToProgram", "Sync", note, ("Service", namespace, name)))
+
+    def _update_checks(self, family: Family, pipeline: Pipeline) -> None:
+        failures = family.checks.update(pipeline.health_checks, pipeline.dialect.node_port_addresses)
+        for key, failure in failures.items():
+            if family.check_failures.get(key) != failure:
+                log.error("no health check", extra=fields(service=key, family=family.name, error=failure))
+                namespace, _, name = key.partition("/")
+                regarding = ("Service", namespace, name)
+                self._announce(Happening("Warning", "FailedToStartServiceHealthcheck", "Listen", failure, regarding))
+        family.check_failures = failures
 
     def _end_stale_flows(self, pipeline: Pipeline) -> None:
         suspects = pipeline.frontends.suspects()
@@ -219,20 +316,35 @@ class Agent:
             self._metrics.flows_deleted.labels(name).inc(conntrack.delete(name, flows))
         pipeline.frontends.settled()
 
+    def _glance(self, family: Family, now: float) -> None:
+        """Do legacy tables have as many rules as after our last write?"""
+        family.glance_at = now + GLANCE_SECONDS
+        seen = _fingerprint(family)
+        if seen != family.fingerprint:
+            family.fingerprint = seen
+            family.pace.disturbed(now)
+
     def _audit(self, family: Family, now: float) -> None:
         """Does the kernel still hold what was written, on the addresses that the node has now?"""
         pipeline = self._pipeline(family)
-        try:
-            reshaped = self._reshape(family, pipeline)
-            differences = pipeline.differences(family.iptables.dump())
-        except IptablesError as error:
-            log.error("audit failed", extra=fields(family=family.name, error=error))
-            differences, reshaped = [], False
-        family.pace.audited(time.monotonic(), time.monotonic() - now)
+        self._reshape(family, pipeline)
+        differences = self._differences(family, pipeline)
+        ended = self._clock()
+        family.pace.audited(ended, took=ended - now)
         if set(differences) - family.misread:
             self._heal(family, pipeline, differences, now)
-        elif reshaped:
-            self._request(family, now)
+        elif pipeline.needs_full:
+            self._request(family)
+
+    def _differences(self, family: Family, pipeline: Pipeline) -> list[str]:
+        """What the kernel holds otherwise than it was written; nothing where it cannot be told."""
+        if pipeline.needs_full:
+            return []
+        try:
+            return pipeline.differences(family.iptables.dump())
+        except IptablesError as error:
+            log.error("audit failed", extra=fields(family=family.name, error=error))
+            return []
 
     def _heal(self, family: Family, pipeline: Pipeline, differences: list[str], now: float) -> None:
         shown = ", ".join(differences[:5]) + (", ..." if len(differences) > 5 else "")
@@ -242,12 +354,10 @@ class Agent:
         )
         self._metrics.healed.labels(family.name).inc()
         pipeline.failed()
-        self._request(family, now)
+        self._request(family)
         self._pass(family, now)
-        if pipeline.needs_full:
-            return
         # What still differs is spelled otherwise by this iptables; comparing it for ever would rewrite it for ever.
-        family.misread = frozenset(pipeline.differences(family.iptables.dump()))
+        family.misread = frozenset(self._differences(family, pipeline))
         if family.misread:
             log.error(
                 "this iptables shows rules otherwise than they were written: they are not audited",
@@ -262,7 +372,11 @@ class Agent:
         return family.pipeline
 
     def _reshape(self, family: Family, pipeline: Pipeline) -> bool:
-        return pipeline.reshape(*self._facts(family))
+        try:
+            return pipeline.reshape(*self._facts(family))
+        except LinkError as error:  # the next audit asks again
+            log.error("node not looked at", extra=fields(family=family.name, error=error))
+            return False
 
     def _facts(self, family: Family) -> tuple[Dialect, NodeView]:
         node = self._node
@@ -281,9 +395,17 @@ class Agent:
     def _report_problems(self, family: Family, pipeline: Pipeline) -> None:
         """Each problem of an object is logged once, and again only when it is another."""
         for key, problems in pipeline.problems.items():
-            if self._problems.get((family.name, key)) != problems:
-                self._problems[family.name, key] = problems
+            known = [self._problems.get((each.name, key)) for each in self._families]
+            self._problems[family.name, key] = problems
+            if problems not in known:
                 log.warning("object partly ignored", extra=fields(service=key, problems="; ".join(problems)))
         for owner, key in [each for each in self._problems if each[0] == family.name]:
             if key not in pipeline.problems:
                 del self._problems[owner, key]
+
+
+def _fingerprint(family: Family) -> bytes:
+    try:
+        return notices.fingerprint(family.name, "filter", "nat")
+    except OSError:
+        return b""  # no such table any more: that differs from every other answer

@@ -33,7 +33,7 @@ def programmed(found: Site, flavour: Flavour) -> Agent:
     agent = Agent(options, NODE_NAME, [Iptables(family, flavour) for family in FAMILIES], Metrics(CollectorRegistry()))
     services = tuple(each for each in objects() if isinstance(each, Service))
     slices = tuple(each for each in objects() if isinstance(each, EndpointSlice))
-    agent.receive([Listed(Service, services), Listed(EndpointSlice, slices), Listed(Node, ())], time.monotonic())
+    agent.receive([Listed(Service, services), Listed(EndpointSlice, slices), Listed(Node, ())])
     agent.step(time.monotonic())
     return agent
 

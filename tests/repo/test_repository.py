@@ -37,10 +37,12 @@ PURE = [
     "svcnet.rules",
     "svcnet.trace",
     "svcagent.compile",
+    "svcagent.configuration",
     "svcagent.dialect",
     "svcagent.dispatch",
     "svcagent.flows",
     "svcagent.health",
+    "svcagent.kinds",
     "svcagent.names",
     "svcagent.options",
     "svcagent.pace",
@@ -59,10 +61,11 @@ PURE = [
 PURE_FOREIGN = {
     *("__future__", "argparse", "base64", "bisect", "collections", "dataclasses", "datetime", "enum", "fractions"),
     *("functools", "hashlib", "ipaddress", "itertools", "json", "math", "operator", "re", "struct", "types", "typing"),
-    *("dnslib", "msgspec"),
+    *("dnslib", "msgspec", "yaml"),
 }
 
 DOORS = {
+    "yaml": {"svcagent.configuration", "svcagent.manifest"},
     "kubernetes": {"svckube.access"},
     "urllib3": {"svckube.access"},
     "dnslib": {"svcdns.wire"},

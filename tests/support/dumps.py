@@ -1,10 +1,13 @@
 """iptables-save dumps in the form in which two programs' can be compared.
 
 kube-proxy writes the services of a shared chain in the random order of a Go map; everything else has one order. So
-shared chains are compared as sorted lists, but for the rules that must come last, and all other chains line by line.
+shared chains are compared with their service ports sorted, the rules that must come last at the end, and all other
+chains line by line. The rules of one service port keep their order.
 """
 
 from __future__ import annotations
+
+import re
 
 from svcagent.skeleton import SHARED
 from svcnet.rules import dump_lines
@@ -12,6 +15,8 @@ from svcnet.rules import dump_lines
 Normal = dict[tuple[str, str], list[str]]
 
 LAST = "this must be the last rule"
+SERVICE_PORT = re.compile(r'--comment "?([^ "]+)')
+"""A comment of a shared chain begins with the service port that the rule is of."""
 
 
 def normal(dump: str) -> Normal:
@@ -23,8 +28,15 @@ def normal(dump: str) -> Normal:
             known.append(text)
     for key in SHARED:
         if key in chains:
-            chains[key].sort(key=lambda text: (LAST in text, text))
+            chains[key].sort(key=_place)
     return chains
+
+
+def _place(text: str) -> tuple[bool, str]:
+    if LAST in text:
+        return True, text
+    found = SERVICE_PORT.search(text)
+    return False, found[1] if found else text
 
 
 def difference(ours: Normal, theirs: Normal) -> str:

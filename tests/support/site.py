@@ -180,6 +180,17 @@ def site(tag: str) -> Iterator[Site]:
         found.remove()
 
 
+@contextmanager
+def lone_host(tag: str) -> Iterator[Host]:
+    """One namespace with nothing but loopback, for tests of the kernel's tables alone."""
+    remove_abandoned()
+    host = Host(f"{netns.PREFIX}t{os.getpid()}-{tag}")
+    try:
+        yield host.create()
+    finally:
+        host.remove()
+
+
 def remove_abandoned() -> None:
     """Removes the namespaces of test processes that are gone."""
     for name in netns.names():

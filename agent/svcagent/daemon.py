@@ -1,0 +1,133 @@
+"""The agent as a daemon: its parts put together and run until a signal.
+
+In: `Options`. Out: threads that watch the API server and the kernel, HTTP servers, and the loop in `sync` that all of
+them tell. The order matters where a network namespace is entered: threads that talk to the API server start before, so
+that they stay outside; everything made later belongs to the node.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from contextlib import ExitStack
+from http import HTTPStatus
+
+import msgspec
+
+from svcagent import configuration, listening, names, node, sync
+from svcagent.events import Events, Happening
+from svcagent.metrics import Metrics
+from svcagent.options import Options
+from svckube import observe, reflector
+from svckube.access import Access, from_kubeconfig, in_cluster
+from svcnet import links, notices, writers
+from svcnet.rules import FAMILIES
+from svcnet.writers import Flavour, Iptables
+
+NO_SNIFF = {"X-Content-Type-Options": "nosniff"}
+
+
+class StartError(Exception):
+    """The agent cannot work here; the message says why and what to try."""
+
+
+def enter(namespace: str) -> None:
+    """Moves this thread into a network namespace; "" stays."""
+    if namespace:
+        links.enter(namespace)
+
+
+def flavour_of(wanted: str) -> Flavour:
+    """The flavour of --iptables-flavour; `auto` is what this host uses."""
+    if wanted == "auto":
+        return writers.detect(names.HINT_CHAINS)
+    return "nft" if wanted == "nft" else "legacy"
+
+
+def _families(flavour: Flavour) -> list[Iptables]:
+    """The families whose nat table works here. IPv4 must."""
+    found = [each for each in (Iptables(family, flavour) for family in FAMILIES) if each.works()]
+    if not found or found[0].family != "IPv4":
+        Iptables("IPv4", flavour).run("-t", "nat", "-S", "POSTROUTING")  # raises with iptables' own words
+        raise StartError("the IPv4 nat table cannot be read: is this root, with CAP_NET_ADMIN?")
+    return found
+
+
+def run(chosen: Options, inbox: sync.Inbox) -> None:
+    """Works until SIGTERM, SIGINT, or a `Stop` in the inbox. The rules stay."""
+    access = in_cluster() if not (chosen.kubeconfig or chosen.master) else _access(chosen)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: inbox.put(sync.Stop()))
+    name = node.name(chosen.hostname_override)
+    with ExitStack() as closing:
+        # The threads that talk to the API server start first: they stay in the namespace where this program began.
+        for watched in _reflectors(access, name, inbox.put):
+            watched.start()
+            closing.callback(watched.stop)
+        enter(chosen.netns)
+        _work(chosen, name, inbox, Events(access, name), closing)
+
+
+def _access(chosen: Options) -> Access:
+    return from_kubeconfig(chosen.kubeconfig, server=chosen.master)
+
+
+def _reflectors(access: Access, name: str, deliver: Callable[[reflector.Batch], None]) -> list[reflector.Reflector]:
+    """With kube-proxy's selectors: what another proxy serves and what has no cluster IP is not even sent to us."""
+    replace = msgspec.structs.replace
+    resources = (
+        replace(
+            reflector.SERVICES,
+            label_selector="!service.kubernetes.io/service-proxy-name",
+            field_selector="spec.clusterIP!=None",
+        ),
+        replace(reflector.ENDPOINT_SLICES, label_selector="!service.kubernetes.io/headless"),
+        replace(reflector.NODES, field_selector=f"metadata.name={name}"),
+    )
+    return [reflector.Reflector(access, resource, deliver) for resource in resources]
+
+
+def set_up(chosen: Options) -> None:
+    """What the options want of the kernel beside rules; what cannot be had is a warning."""
+    for failure in (*node.set_sysctls(chosen), *node.set_oom_score(chosen.oom_score_adj)):
+        sync.log.warning("left as it is", extra=observe.fields(problem=failure))
+
+
+def _work(chosen: Options, name: str, inbox: sync.Inbox, events: Events, closing: ExitStack) -> None:
+    flavour = flavour_of(chosen.flavour)
+    set_up(chosen)
+    registry = observe.registry()
+    configz = configuration.configz(chosen)
+    metrics = Metrics(registry)
+    for following in (
+        notices.rule_changes(lambda writer: inbox.put(sync.RulesChanged(writer))),
+        notices.address_changes(lambda _: inbox.put(sync.AddressesChanged())),
+    ):
+        closing.callback(following.close)
+    agent = sync.Agent(chosen, name, _families(flavour), metrics, announce=events.announce)
+    closing.callback(agent.close)
+    routes: dict[str, dict[str, observe.Route]] = {
+        chosen.healthz_bind_address: {
+            "/healthz": lambda: _probe(metrics, "healthz", agent.healthz()),
+            "/livez": lambda: _probe(metrics, "livez", agent.livez()),
+        },
+        chosen.metrics_bind_address: {
+            "/metrics": observe.exposition(registry),
+            "/healthz": lambda: (HTTPStatus.OK, observe.TEXT, b"ok", NO_SNIFF),
+            "/proxyMode": lambda: (HTTPStatus.OK, observe.TEXT, b"iptables", NO_SNIFF),
+            "/configz": lambda: (HTTPStatus.OK, "application/json", configz, NO_SNIFF),
+        },
+    }
+    for address, answers in routes.items():
+        if address:
+            listener = listening.listen(address, answers, hard_fail=chosen.bind_address_hard_fail)
+            closing.callback(listener.close)
+    events.announce(Happening("Normal", "Starting", "StartAgent", "", ("Node", "", name)))
+    sync.log.info("started", extra=observe.fields(node=name, iptables=flavour, netns=chosen.netns))
+    agent.run(inbox)
+
+
+def _probe(metrics: Metrics, path: str, answer: tuple[int, bytes]) -> observe.Answer:
+    status, body = answer
+    metrics.probes[path].labels(str(status)).inc()
+    return status, "application/json", body, NO_SNIFF
