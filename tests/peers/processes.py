@@ -71,7 +71,7 @@ class Process:
                 start_new_session=True,  # Ctrl-C is for pytest, which then stops us in order
             )
 
-    def wait_until(self, probe: Callable[[], T], what: str, seconds: float = 30.0) -> T:
+    def wait_until(self, probe: Callable[[], T | None], what: str, seconds: float = 30.0) -> T:
         """`eventually(probe)`, but a process that ends ends the wait at once. Raises ProcessError."""
 
         def outcome() -> tuple[T | None] | None:
