@@ -1,4 +1,4 @@
-"""The command svcplane-agent: `run` as a daemon, `trace` a packet, `cleanup` what was written.
+"""The command svcplane-agent: `run` as a daemon; `rules`, `trace` and `status` to look; `cleanup` what was written.
 
 Exit status: 0 done, 1 failed (one line says why and what to try), 2 wrong usage.
 """
@@ -9,13 +9,27 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from svcagent import configuration, daemon, patch, run_command, trace_command
+from svcagent import configuration, daemon, patch, run_command
+from svcagent.inspection import rules_command, status_command, trace_command
+from svcagent.inspection.sources import SourceError
+from svcagent.inspection.status_command import NotRunningError
 from svcagent.options import OptionsError, add_flags, options
-from svcagent.sources import SourceError
 from svckube.access import AccessError
 from svcnet.links import LinkError, NamespaceError
 from svcnet.rules import FAMILIES
 from svcnet.writers import Iptables, IptablesError
+
+FAILURES = (
+    AccessError,
+    IptablesError,
+    LinkError,
+    NamespaceError,
+    NotRunningError,
+    SourceError,
+    daemon.StartError,
+    OSError,
+)
+"""What ends a command with one line and status 1."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         done: int = parsed.command(parsed)
     except OptionsError as error:
         parser.error(str(error))
-    except (AccessError, IptablesError, LinkError, NamespaceError, SourceError, daemon.StartError, OSError) as error:
+    except FAILURES as error:
         print(f"svcplane-agent: {error}", file=sys.stderr)
         return 1
     return done
@@ -37,11 +51,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="svcplane-agent", description="Kubernetes Services on one node.")
-    commands = parser.add_subparsers(required=True, metavar="run | trace | cleanup")
+    commands = parser.add_subparsers(required=True, metavar="run | rules | trace | status | cleanup")
     # Without abbreviations: a flag of kube-proxy's that we lack must not be taken for another one.
     command = commands.add_parser("run", help="watch the API server and program this node", allow_abbrev=False)
     configuration.add_flags(command)
     command.set_defaults(command=lambda parsed: run_command.run(parsed, _cleanup))
+    command = commands.add_parser("rules", help="what would be installed, as iptables-save prints it")
+    add_flags(command)
+    rules_command.add_arguments(command)
+    command.set_defaults(command=lambda parsed: rules_command.run(parsed, options(parsed)))
+    command = commands.add_parser("status", help="how the agent that runs on this node is")
+    status_command.add_arguments(command)
+    command.set_defaults(command=status_command.run)
     command = commands.add_parser("trace", help="which rules a packet would meet on this node, and where it lands")
     add_flags(command)
     trace_command.add_arguments(command)

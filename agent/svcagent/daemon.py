@@ -14,7 +14,7 @@ from http import HTTPStatus
 
 import msgspec
 
-from svcagent import configuration, listening, names, node, sync
+from svcagent import configuration, listening, names, node, status, sync
 from svcagent.events import Events, Happening
 from svcagent.metrics import Metrics
 from svcagent.options import Options
@@ -115,6 +115,7 @@ def _work(chosen: Options, name: str, inbox: sync.Inbox, events: Events, closing
             "/metrics": observe.exposition(registry),
             "/healthz": lambda: (HTTPStatus.OK, observe.TEXT, b"ok", NO_SNIFF),
             "/proxyMode": lambda: (HTTPStatus.OK, observe.TEXT, b"iptables", NO_SNIFF),
+            status.PATH: lambda: (HTTPStatus.OK, "application/json", status.body(agent.status()), NO_SNIFF),
             "/configz": lambda: (HTTPStatus.OK, "application/json", configz, NO_SNIFF),
         },
     }
@@ -128,6 +129,6 @@ def _work(chosen: Options, name: str, inbox: sync.Inbox, events: Events, closing
 
 
 def _probe(metrics: Metrics, path: str, answer: tuple[int, bytes]) -> observe.Answer:
-    status, body = answer
-    metrics.probes[path].labels(str(status)).inc()
-    return status, "application/json", body, NO_SNIFF
+    code, body = answer
+    metrics.probes[path].labels(str(code)).inc()
+    return code, "application/json", body, NO_SNIFF

@@ -7,6 +7,7 @@ iptables-restore --noflush, in which each table is one transaction.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterable, Mapping
 from hashlib import blake2b
 
@@ -28,6 +29,17 @@ class Installed(msgspec.Struct):
     chains: dict[ChainKey, bytes]
     built_in: dict[ChainKey, frozenset[str]] = {}
     held: frozenset[ChainKey] = frozenset()
+    chain_totals: Counter[str] = msgspec.field(default_factory=Counter)
+    rule_totals: Counter[str] = msgspec.field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        for key, mine in self.chains.items():
+            self.count(key, None, mine)
+
+    def count(self, key: ChainKey, old: bytes | None, new: bytes | None) -> None:
+        """Keeps the totals of each table: a chain came, went or became another."""
+        self.chain_totals[key[0]] += (new is not None) - (old is not None)
+        self.rule_totals[key[0]] += count_of(new or b"") - count_of(old or b"")
 
 
 class Patch(msgspec.Struct, frozen=True):
@@ -47,8 +59,17 @@ class Patch(msgspec.Struct, frozen=True):
 
 
 def digest_lines(lines: Iterable[str]) -> bytes:
-    """Eight bytes that stand for the rules of a chain, in order; `lines` as iptables-save prints them."""
-    return blake2b("\n".join(lines).encode(), digest_size=8).digest()
+    """What stands for the rules of a chain, in order: eight bytes, and four that count them.
+
+    `lines` are as iptables-save prints them.
+    """
+    texts = list(lines)
+    return blake2b("\n".join(texts).encode(), digest_size=8).digest() + len(texts).to_bytes(4, "big")
+
+
+def count_of(digest: bytes) -> int:
+    """How many rules the chain of this digest has."""
+    return int.from_bytes(digest[8:], "big")
 
 
 def digest(rules: Iterable[Rule]) -> bytes:
@@ -133,9 +154,11 @@ def stale_chains(found: Installed, wanted: Container[ChainKey]) -> list[ChainKey
 
 def applied(patch: Patch, found: Installed) -> None:
     """Brings `found` up to what it is once `patch` has been written."""
-    found.chains.update(patch.digests)
+    for key, mine in patch.digests.items():
+        found.count(key, found.chains.get(key), mine)
+        found.chains[key] = mine
     for key in patch.delete:
-        found.chains.pop(key, None)
+        found.count(key, found.chains.pop(key, None), None)
     for hook in patch.insert:
         key = (hook.table, hook.chain)
         found.built_in[key] = found.built_in.get(key, frozenset()) | {render(hook.rule)}

@@ -112,6 +112,12 @@ class Pipeline:
         if self._installed is not None:
             patch.applied(written, self._installed)
 
+    @property
+    def totals(self) -> tuple[dict[str, int], dict[str, int]]:
+        """(chains, rules) of ours in the kernel by table, without the jumps in built-in chains; nothing if unknown."""
+        known = self._installed
+        return (dict(known.chain_totals), dict(known.rule_totals)) if known else ({}, {})
+
     def failed(self) -> None:
         """The write failed, perhaps half way: nothing is known any more."""
         self._installed = None

@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from importlib.metadata import version
 from typing import TypeAlias
 
 import msgspec
@@ -34,7 +35,8 @@ from svcagent.pace import Pace
 from svcagent.patch import Patch, restore_input
 from svcagent.pipeline import Pipeline
 from svcagent.resolve import NodeView
-from svckube.objects import EndpointSlice, Node, Service
+from svcagent.status import FamilyState, Status
+from svckube.objects import EndpointSlice, KubeObject, Node, Service
 from svckube.observe import fields
 from svckube.reflector import Batch
 from svckube.store import Change, Store
@@ -86,6 +88,7 @@ class Family:
         self.touched: set[str] = set()
         self.pipeline: Pipeline | None = None
         self.misread: frozenset[str] = frozenset()
+        self.state = FamilyState()
         self.failures = 0
         self.check_failures: dict[str, str] = {}
         self.announced = iptables.on_nft()
@@ -117,6 +120,8 @@ class Agent:
         self._store = Store(KINDS)
         self._problems: dict[tuple[str, str], tuple[str, ...]] = {}
         self._own_writers: deque[int] = deque(maxlen=64)
+        self._started = wall()
+        self._endpoints = 0
         for family in self._families:
             self.health.queued(family.name, wall())
 
@@ -127,6 +132,22 @@ class Agent:
     def livez(self) -> tuple[int, bytes]:
         """As `healthz`, whatever the Node object says."""
         return self.health.livez(self._wall())
+
+    def status(self) -> Status:
+        """The body of /status; may be called from any thread: it reads lengths and frozen values only."""
+        return Status(
+            node=self._node_name,
+            version=version("svcplane"),
+            iptables=self._families[0].iptables.flavour,
+            now=self._wall(),
+            started=self._started,
+            listed=tuple(sorted(kind.__name__ for kind in KINDS if self._store.synced(kind))),
+            services=len(self._store.objects(Service)),
+            endpoint_slices=len(self._store.objects(EndpointSlice)),
+            endpoints=self._endpoints,
+            families={family.name: family.state for family in self._families},
+            problems={key: problems for (_, key), problems in self._problems.copy().items()},
+        )
 
     def _is_live(self) -> bool:
         return self.livez()[0] == 200
@@ -190,9 +211,11 @@ class Agent:
     def _count(self, changes: Sequence[Change]) -> None:
         self._metrics.service_changes.inc(sum(change.kind is Service for change in changes))
         self._metrics.endpoint_changes.inc(sum(change.kind is EndpointSlice for change in changes))
+        self._endpoints += sum(_endpoints_of(change.new) - _endpoints_of(change.old) for change in changes)
 
     def _request(self, family: Family) -> None:
         family.pace.request()
+        family.state = family.state.asked(self._wall())
         self.health.queued(family.name, self._wall())
         self._metrics.last_queued.labels(family.name).set(self._wall())
 
@@ -224,7 +247,7 @@ class Agent:
         full = family.pipeline is None or family.pipeline.needs_full
         try:
             pipeline = self._pipeline(family)
-            self._write(family, pipeline)
+            changed = self._write(family, pipeline)
             self._end_stale_flows(pipeline)
         except (IptablesError, ConntrackError, LinkError) as error:
             self._failed(family, error, full=full)
@@ -232,6 +255,8 @@ class Agent:
         ended = self._clock()
         family.failures = 0
         family.pace.succeeded(ended)
+        chains, rules = pipeline.totals
+        family.state = family.state.passed(self._wall(), changed=changed, chains=chains, rules=rules)
         self.health.updated(family.name, self._wall())
         self._metrics.last_sync.labels(family.name).set(self._wall())
         for histogram in (self._metrics.sync, self._metrics.full_sync if full else self._metrics.partial_sync):
@@ -239,7 +264,8 @@ class Agent:
         self._report_problems(family, pipeline)
         self._update_checks(family, pipeline)
 
-    def _write(self, family: Family, pipeline: Pipeline) -> None:
+    def _write(self, family: Family, pipeline: Pipeline) -> bool:
+        """Writes what differs; whether there was anything."""
         patch = self._plan(family, pipeline)
         if not patch.empty:
             self._own_writers.append(family.iptables.restore(restore_input(patch)))
@@ -248,6 +274,7 @@ class Agent:
         pipeline.applied(patch)
         family.touched.clear()
         self._metrics.chains_written.labels(family.name).inc(len(patch.rewrite) + len(patch.delete))
+        return not patch.empty
 
     def _plan(self, family: Family, pipeline: Pipeline) -> Patch:
         if pipeline.needs_full:
@@ -273,6 +300,7 @@ class Agent:
                 self._metrics.partial_restore_failures.labels(family.name).inc()
         now = self._clock()
         family.pace.failed(now)
+        family.state = family.state.failed(self._wall(), str(error))
         log.error(
             "pass failed", extra=fields(family=family.name, error=error, retry_in=f"{family.pace.wait(now, 3600):.1f}s")
         )
@@ -353,6 +381,7 @@ class Agent:
             extra=fields(family=family.name, chains=len(differences), changed=shown),
         )
         self._metrics.healed.labels(family.name).inc()
+        family.state = family.state.healing()
         pipeline.failed()
         self._request(family)
         self._pass(family, now)
@@ -409,3 +438,7 @@ def _fingerprint(family: Family) -> bytes:
         return notices.fingerprint(family.name, "filter", "nat")
     except OSError:
         return b""  # no such table any more: that differs from every other answer
+
+
+def _endpoints_of(slice_: KubeObject | None) -> int:
+    return len(slice_.endpoints or ()) if isinstance(slice_, EndpointSlice) else 0

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from support.flows import CLUSTER_CIDR, NODE, NODE6, NODE_NAME
 from support.nodes import ADDRESSES
 from support.worlds import World, worlds
-from svcagent.destinations import of_inventory, of_rules
-from svcagent.explain import Question, reasons
-from svcagent.inventory import Inventory, SelectingService, inventory
+from svcagent.inspection.destinations import of_inventory, of_rules
+from svcagent.inspection.explain import Question, reasons
+from svcagent.inspection.inventory import Inventory, SelectingService, inventory
+from svcagent.inspection.wanted import Site, site, wanted
 from svcagent.options import parse as parse_options
 from svcagent.resolve import family_of
-from svcagent.wanted import Site, site, wanted
 from svcnet.rules import FAMILIES, Family
 from svcnet.trace import Host, Packet, trace
 

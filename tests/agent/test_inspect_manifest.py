@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from svcagent.inventory import LabelledPod, SelectingService, inventory
-from svcagent.manifest import read
+from svcagent.inspection.inventory import LabelledPod, SelectingService, inventory
+from svcagent.inspection.manifest import read
 
 WEB = """\
 apiVersion: v1

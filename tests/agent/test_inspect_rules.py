@@ -12,7 +12,7 @@ from support.commands import TABLE, written
 from support.dumps import normal
 from support.flows import CLUSTER_CIDR
 from support.judge import compiled
-from svcagent.sources import SourceError
+from svcagent.inspection.sources import SourceError
 from svcnet.rules import FAMILIES, Family, parse, render_tables
 
 FLAGS = ("--cluster-cidr", CLUSTER_CIDR, "--hostname-override", "node")

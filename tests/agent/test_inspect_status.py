@@ -13,8 +13,8 @@ import pytest
 
 from support import commands
 from svcagent import status
+from svcagent.inspection.status_command import NotRunningError
 from svcagent.status import FamilyState, ForeignStatusError, Status
-from svcagent.status_command import NotRunningError
 from svckube import observe
 
 NOW = 1_800_000_000.0

@@ -12,7 +12,7 @@ import pytest
 from support import commands
 from support.commands import TABLE, pod, written
 from support.flows import BACKEND, CLUSTER_CIDR, FLOWS, NODE, PODS, PODS6, Flow, Manifest, endpoints, port, service
-from svcagent.sources import SourceError
+from svcagent.inspection.sources import SourceError
 
 FLAGS = ("--cluster-cidr", CLUSTER_CIDR, "--hostname-override", "node")
 SOURCES = {"client": "outside", "node": "node", "pod1": "flows/pod1", "pod2": "pod2", "pod3": "flows/pod3"}

@@ -17,7 +17,7 @@ from support.commands import TABLE, written
 from support.dumps import difference, normal
 from support.flows import CLUSTER_CIDR, PODS
 from support.site import lone_host
-from svcagent.sources import SourceError
+from svcagent.inspection.sources import SourceError
 from svclab.netns import Host
 from svcnet.rules import FAMILIES
 from svcnet.writers import Flavour, Iptables

@@ -40,9 +40,17 @@ PURE = [
     "svcagent.configuration",
     "svcagent.dialect",
     "svcagent.dispatch",
+    "svcagent.culprits",
     "svcagent.flows",
     "svcagent.health",
     "svcagent.kinds",
+    "svcagent.inspection.destinations",
+    "svcagent.inspection.explain",
+    "svcagent.inspection.inventory",
+    "svcagent.inspection.manifest",
+    "svcagent.inspection.near_miss",
+    "svcagent.inspection.trace_report",
+    "svcagent.inspection.wanted",
     "svcagent.names",
     "svcagent.options",
     "svcagent.pace",
@@ -50,6 +58,7 @@ PURE = [
     "svcagent.pipeline",
     "svcagent.resolve",
     "svcagent.skeleton",
+    "svcagent.status",
     "svcagent.topology",
     "svcdns.answer",
     "svcdns.index",
@@ -61,11 +70,11 @@ PURE = [
 PURE_FOREIGN = {
     *("__future__", "argparse", "base64", "bisect", "collections", "dataclasses", "datetime", "enum", "fractions"),
     *("functools", "hashlib", "ipaddress", "itertools", "json", "math", "operator", "re", "struct", "types", "typing"),
-    *("dnslib", "msgspec", "yaml"),
+    *("difflib", "dnslib", "msgspec", "yaml"),
 }
 
 DOORS = {
-    "yaml": {"svcagent.configuration", "svcagent.manifest"},
+    "yaml": {"svcagent.configuration", "svcagent.inspection.manifest"},
     "kubernetes": {"svckube.access"},
     "urllib3": {"svckube.access"},
     "dnslib": {"svcdns.wire"},
@@ -76,9 +85,9 @@ DOORS = {
 
 def modules() -> dict[str, Path]:
     return {
-        name if path.stem == "__init__" else f"{name}.{path.stem}": path
+        ".".join((name, *path.relative_to(folder).with_suffix("").parts)).removesuffix(".__init__"): path
         for name, folder in PACKAGES.items()
-        for path in sorted(folder.glob("*.py"))
+        for path in sorted(folder.rglob("*.py"))
     }
 
 
@@ -179,7 +188,10 @@ def test_flags_in_documents_exist(program: str) -> None:
     executable = Path(sys.executable).parent / program
     shown = {
         command: subprocess.run([executable, command, "--help"], check=True, capture_output=True, text=True).stdout
-        for command in ("run", *(["trace", "cleanup"] if program == "svcplane-agent" else ["lookup"]))
+        for command in (
+            "run",
+            *(["rules", "trace", "status", "cleanup"] if program == "svcplane-agent" else ["lookup"]),
+        )
     }
     for document in documents():
         for command, rest in re.findall(rf"{program} (\w+)((?: [^\s`]+|\\\n)*)", document.read_text()):

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 from support.flows import BACKEND, BACKEND6, NODE, NODE6, NODE_NAME, OBJECTS, ON_NODE, PODS, PODS6, Manifest
-from svcagent import rules_command, status_command, trace_command
+from svcagent.inspection import rules_command, status_command, trace_command
 from svcagent.options import add_flags, options
 
 

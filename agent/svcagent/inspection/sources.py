@@ -13,9 +13,10 @@ from urllib.parse import quote
 
 import msgspec
 
-from svcagent import manifest, node
-from svcagent.inventory import Inventory, LabelledPod, SelectingService, inventory
-from svcagent.manifest import Manifest
+from svcagent import node
+from svcagent.inspection import manifest
+from svcagent.inspection.inventory import Inventory, LabelledPod, SelectingService, inventory
+from svcagent.inspection.manifest import Manifest
 from svcagent.options import Options
 from svckube import reflector
 from svckube.access import Access, AccessError, from_kubeconfig, in_cluster

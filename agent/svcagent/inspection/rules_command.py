@@ -9,12 +9,12 @@ from __future__ import annotations
 import argparse
 import sys
 
-from svcagent import sources
-from svcagent.destinations import UnknownServiceError, service_key
-from svcagent.inventory import Inventory, inventory
+from svcagent.inspection import sources
+from svcagent.inspection.destinations import UnknownServiceError, service_key
+from svcagent.inspection.inventory import Inventory, inventory
+from svcagent.inspection.sources import SourceError
+from svcagent.inspection.wanted import site, wanted, wanted_for
 from svcagent.options import Options
-from svcagent.sources import SourceError
-from svcagent.wanted import site, wanted, wanted_for
 from svcnet.rules import FAMILIES, render_tables
 
 

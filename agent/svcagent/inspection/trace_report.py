@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from svcagent.explain import Reason
+from svcagent.inspection.explain import Reason
 from svcagent.names import host_port
 from svcnet.rules import render
 from svcnet.trace import Outcome, Packet, Step

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from svcagent.inventory import LabelledPod
+from svcagent.inspection.inventory import LabelledPod
 
 CLOSE = 0.6
 """How alike two `key=value` texts are (difflib's ratio) before one is taken for the other misspelled."""

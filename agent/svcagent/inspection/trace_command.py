@@ -15,13 +15,14 @@ from ipaddress import ip_address
 
 import msgspec
 
-from svcagent import daemon, destinations, explain, node, sources, trace_report, wanted
-from svcagent.destinations import Destination, UnknownServiceError, service_key
+from svcagent import daemon, node
 from svcagent.dialect import LOOPBACK
-from svcagent.inventory import Inventory, LabelledPod, inventory
+from svcagent.inspection import destinations, explain, sources, trace_report, wanted
+from svcagent.inspection.destinations import Destination, UnknownServiceError, service_key
+from svcagent.inspection.inventory import Inventory, LabelledPod, inventory
+from svcagent.inspection.sources import SourceError
 from svcagent.options import Options
 from svcagent.resolve import NodeView, canonical_address, family_of
-from svcagent.sources import SourceError
 from svckube.access import Access
 from svcnet import links, rules, trace
 from svcnet.rules import FAMILIES, Family, Tables

@@ -14,7 +14,7 @@ import msgspec
 
 from svcagent.compile import ChainKey
 from svcagent.dialect import LOOPBACK, Dialect, dialect
-from svcagent.inventory import Inventory, canonical
+from svcagent.inspection.inventory import Inventory, canonical
 from svcagent.options import Options
 from svcagent.pipeline import Pipeline
 from svcagent.resolve import NodeView

@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from svcagent import names
-from svcagent.inventory import Inventory
+from svcagent.inspection.inventory import Inventory
 from svcagent.resolve import NodeView, resolve
 from svcnet.rules import FAMILIES, L4, Addrtype, Comment, Rule, Tables
 

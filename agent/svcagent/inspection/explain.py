@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from svcagent.destinations import Destination, meant
-from svcagent.inventory import Inventory, LabelledPod, SelectingService
-from svcagent.near_miss import near_misses, selected, sentence
+from svcagent.inspection.destinations import Destination, meant
+from svcagent.inspection.inventory import Inventory, LabelledPod, SelectingService
+from svcagent.inspection.near_miss import near_misses, selected, sentence
 from svcagent.resolve import NodeView, ResolvedPort, family_of, resolve
 from svckube.objects import Endpoint, EndpointSlice
 from svcnet.rules import Comment, Family

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 import yaml  # type: ignore[import-untyped]  # comes without types
 
-from svcagent.inventory import LabelledPod, SelectingService
+from svcagent.inspection.inventory import LabelledPod, SelectingService
 from svckube.objects import EndpointSlice, KubeObject, Node
 
 _KINDS: dict[str, tuple[str, type[KubeObject]]] = {
