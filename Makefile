@@ -1,7 +1,7 @@
 # svcplane. `make test` and `make lab` set themselves up: Debian or Ubuntu, as root, is all they need.
 SHELL := /bin/bash -euo pipefail
 .DEFAULT_GOAL := help
-.PHONY: help setup packages lint types unit netns test peers peers-test demo lab bench clean
+.PHONY: help setup packages lint types unit netns test peers peers-test demo lab soak bench clean
 
 VENV := .venv
 PYTEST := $(VENV)/bin/pytest
@@ -56,6 +56,11 @@ demo: peers  ## one service from kubectl to packets: ClusterIP, NodePort, iptabl
 	PYTHONPATH=tests $(VENV)/bin/python -m peers.demo
 
 lab: demo  ## the main job (for now the demo; a whole cluster comes next)
+
+SEED ?= 1
+STEPS ?= 2000
+soak: peers  ## random histories before kube-proxy and ours, rules compared: SEED=1 STEPS=2000
+	PYTHONPATH=tests:lab $(VENV)/bin/python -m peers.soak --seed $(SEED) --steps $(STEPS)
 
 bench: peers  ## svcplane beside kube-proxy and CoreDNS, one run
 	$(VENV)/bin/python tests/bench/side_by_side.py

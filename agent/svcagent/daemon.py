@@ -13,10 +13,11 @@ from contextlib import ExitStack
 from http import HTTPStatus
 
 import msgspec
+from prometheus_client import CollectorRegistry
 
 from svcagent import configuration, listening, names, node, status, sync
 from svcagent.events import Events, Happening
-from svcagent.metrics import Metrics
+from svcagent.metrics import Metrics, PacketCounters, ReflectorCounters
 from svcagent.options import Options
 from svckube import observe, reflector
 from svckube.access import Access, from_kubeconfig, in_cluster
@@ -61,18 +62,24 @@ def run(chosen: Options, inbox: sync.Inbox) -> None:
     name = node.name(chosen.hostname_override)
     with ExitStack() as closing:
         # The threads that talk to the API server start first: they stay in the namespace where this program began.
-        for watched in _reflectors(access, name, inbox.put):
-            watched.start()
-            closing.callback(watched.stop)
+        watched = _reflectors(access, name, inbox.put)
+        for each in watched.values():
+            each.start()
+            closing.callback(each.stop)
         enter(chosen.netns)
-        _work(chosen, name, inbox, Events(access, name), closing)
+        registry = observe.registry()
+        registry.register(ReflectorCounters(watched.items()))
+        registry.register(PacketCounters())
+        _work(chosen, name, inbox, Events(access, name), registry, closing)
 
 
 def _access(chosen: Options) -> Access:
     return from_kubeconfig(chosen.kubeconfig, server=chosen.master)
 
 
-def _reflectors(access: Access, name: str, deliver: Callable[[reflector.Batch], None]) -> list[reflector.Reflector]:
+def _reflectors(
+    access: Access, name: str, deliver: Callable[[reflector.Batch], None]
+) -> dict[str, reflector.Reflector]:
     """With kube-proxy's selectors: what another proxy serves and what has no cluster IP is not even sent to us."""
     replace = msgspec.structs.replace
     resources = (
@@ -84,27 +91,31 @@ def _reflectors(access: Access, name: str, deliver: Callable[[reflector.Batch], 
         replace(reflector.ENDPOINT_SLICES, label_selector="!service.kubernetes.io/headless"),
         replace(reflector.NODES, field_selector=f"metadata.name={name}"),
     )
-    return [reflector.Reflector(access, resource, deliver) for resource in resources]
+    return {resource.path: reflector.Reflector(access, resource, deliver) for resource in resources}
 
 
-def set_up(chosen: Options) -> None:
-    """What the options want of the kernel beside rules; what cannot be had is a warning."""
-    for failure in (*node.set_sysctls(chosen), *node.set_oom_score(chosen.oom_score_adj)):
+def set_up(chosen: Options) -> int:
+    """What the options want of the kernel beside rules; what cannot be had is a warning. Returns how much that was."""
+    failures = (*node.set_sysctls(chosen), *node.set_oom_score(chosen.oom_score_adj))
+    for failure in failures:
         sync.log.warning("left as it is", extra=observe.fields(problem=failure))
+    return len(failures)
 
 
-def _work(chosen: Options, name: str, inbox: sync.Inbox, events: Events, closing: ExitStack) -> None:
+def _work(
+    chosen: Options, name: str, inbox: sync.Inbox, events: Events, registry: CollectorRegistry, closing: ExitStack
+) -> None:
     flavour = flavour_of(chosen.flavour)
-    set_up(chosen)
-    registry = observe.registry()
     configz = configuration.configz(chosen)
     metrics = Metrics(registry)
+    metrics.unset.set(set_up(chosen))
+    families = _families(flavour)
     for following in (
         notices.rule_changes(lambda writer: inbox.put(sync.RulesChanged(writer))),
         notices.address_changes(lambda _: inbox.put(sync.AddressesChanged())),
     ):
         closing.callback(following.close)
-    agent = sync.Agent(chosen, name, _families(flavour), metrics, announce=events.announce)
+    agent = sync.Agent(chosen, name, families, metrics, announce=events.announce)
     closing.callback(agent.close)
     routes: dict[str, dict[str, observe.Route]] = {
         chosen.healthz_bind_address: {

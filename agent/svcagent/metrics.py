@@ -1,53 +1,151 @@
-"""The agent's metrics, with kube-proxy's names, labels and buckets, so that dashboards made for it go on working."""
+"""The agent's metrics, with kube-proxy's names, labels and buckets, so that dashboards made for it go on working.
+
+What kube-proxy does not have is called `svcplane_...`. In: what the loop did. Out: series in one registry. Counters of
+packets are read from the kernel when somebody asks, in the network namespace that the asking thread was started in.
+"""
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-_SYNC_BUCKETS = tuple(0.001 * 2**exponent for exponent in range(15))
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from svcagent import names
+from svcagent.patch import Patch
+from svckube.reflector import Reflector
+from svcnet import accounting
+from svcnet.rules import Family
+
+_SYNC = tuple(0.001 * 2**exponent for exponent in range(15))
+_PROGRAMMING = (0.25, 0.5, *range(1, 60), *range(60, 120, 5), *range(120, 301, 30))
 
 
 class Metrics:
     """Every series of the agent, in one registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        def histogram(name: str, text: str) -> Histogram:
-            return Histogram(f"kubeproxy_{name}", text, ["ip_family"], buckets=_SYNC_BUCKETS, registry=registry)
+        def histogram(name: str, text: str, buckets: Sequence[float] = _SYNC) -> Histogram:
+            return Histogram(f"kubeproxy_{name}", text, ["ip_family"], buckets=buckets, registry=registry)
 
-        def gauge(name: str, text: str) -> Gauge:
-            return Gauge(f"kubeproxy_{name}", text, ["ip_family"], registry=registry)
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"kubeproxy_{name}", text, labels, registry=registry)
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"kubeproxy_{name}", text, labels, registry=registry)
 
+        def own_counter(name: str, text: str) -> Counter:
+            return Counter(f"svcplane_{name}", text, ["ip_family"], registry=registry)
+
+        def own_gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"svcplane_{name}", text, labels, registry=registry)
+
         self.sync = histogram("sync_proxy_rules_duration_seconds", "Duration of a pass over the rules")
         self.full_sync = histogram("sync_full_proxy_rules_duration_seconds", "Duration of a full pass")
         self.partial_sync = histogram("sync_partial_proxy_rules_duration_seconds", "Duration of a partial pass")
-        self.last_sync = gauge("sync_proxy_rules_last_timestamp_seconds", "When a pass last succeeded")
-        self.last_queued = gauge("sync_proxy_rules_last_queued_timestamp_seconds", "When a pass was last asked for")
+        self.programming = histogram(
+            "network_programming_duration_seconds", "From a change's cause to the kernel", _PROGRAMMING
+        )
+        self.last_sync = gauge("sync_proxy_rules_last_timestamp_seconds", "When a pass last succeeded", "ip_family")
+        self.last_queued = gauge(
+            "sync_proxy_rules_last_queued_timestamp_seconds", "When a pass was last asked for", "ip_family"
+        )
         self.restore_failures = counter(
             "sync_proxy_rules_iptables_restore_failures_total", "Failed writes of rules", "ip_family"
         )
         self.partial_restore_failures = counter(
             "sync_proxy_rules_iptables_partial_restore_failures_total", "Failed writes of a partial pass", "ip_family"
         )
+        self.rules = gauge("sync_proxy_rules_iptables_total", "Rules that are installed", "table", "ip_family")
+        self.rules_written = gauge(
+            "sync_proxy_rules_iptables_last", "Rules that the last pass wrote", "table", "ip_family"
+        )
+        self.no_local_endpoints = gauge(
+            "sync_proxy_rules_no_local_endpoints_total",
+            "Service ports with a Local policy and no endpoint on this node",
+            "traffic_policy",
+            "ip_family",
+        )
         self.service_changes = counter("sync_proxy_rules_service_changes_total", "Changes of Services")
+        self.services_pending = gauge("sync_proxy_rules_service_changes_pending", "Changed Services not written yet")
         self.endpoint_changes = counter("sync_proxy_rules_endpoint_changes_total", "Changes of EndpointSlices")
+        self.endpoints_pending = gauge(
+            "sync_proxy_rules_endpoint_changes_pending", "Changed EndpointSlices not written yet"
+        )
         self.flows_deleted = counter(
             "conntrack_reconciler_deleted_entries_total", "Stale conntrack entries deleted", "ip_family"
         )
-        self.chains_written = Counter(
-            "svcplane_chains_written_total", "Chains rewritten or deleted", ["ip_family"], registry=registry
-        )
-        self.healed = Counter(
-            "svcplane_healed_total",
-            "Audits that found foreign changes",
-            ["ip_family"],
-            registry=registry,
-        )
-        self.refused = Gauge(
-            "svcplane_services_refused", "Services whose rules are not taken", ["ip_family"], registry=registry
-        )
+        self.flows = histogram("conntrack_reconciler_sync_duration_seconds", "Duration of a look at conntrack")
         self.probes = {
             path: counter(f"proxy_{path}_total", f"Answers of /{path}", "code") for path in ("healthz", "livez")
         }
+        self.chains_written = own_counter("chains_written_total", "Chains rewritten or deleted")
+        self.healed = own_counter("healed_total", "Audits that found foreign changes")
+        self.refused = own_gauge("services_refused", "Services whose rules are not taken", "ip_family")
+        self.problems = own_gauge("services_with_problems", "Services of which a part is ignored", "ip_family")
+        self.unset = own_gauge("settings_refused", "Settings of the kernel that could not be made")
+
+    def written(self, family: Family, patch: Patch) -> None:
+        """A patch, perhaps an empty one, is in the kernel."""
+        self.chains_written.labels(family).inc(len(patch.rewrite) + len(patch.delete))
+        lasts = {"filter": 0, "nat": 0}
+        for (table, _), rules in patch.rewrite.items():
+            lasts[table] = lasts.get(table, 0) + len(rules)
+        for table in ("filter", "nat"):
+            self.rules_written.labels(table, family).set(lasts[table])
+
+    def passed(self, family: Family, took: float, now: float, rules: Mapping[str, int], *, full: bool) -> None:
+        """A pass succeeded after `took` seconds, at Unix time `now`; `rules` are installed by table."""
+        for series in (self.sync, self.full_sync if full else self.partial_sync):
+            series.labels(family).observe(took)
+        self.last_sync.labels(family).set(now)
+        for table in ("filter", "nat"):
+            self.rules.labels(table, family).set(rules.get(table, 0))
+        self.services_pending.set(0)
+        self.endpoints_pending.set(0)
+
+    def failed(self, family: Family, took: float, *, full: bool) -> None:
+        """A write of rules failed."""
+        for series in (self.sync, self.full_sync if full else self.partial_sync):
+            series.labels(family).observe(took)
+        self.restore_failures.labels(family).inc()
+        if not full:
+            self.partial_restore_failures.labels(family).inc()
+
+
+class PacketCounters(Collector):
+    """The packets that the kernel counted by name (nfacct); nothing where it has no such counters."""
+
+    _SERIES = (
+        (names.INVALID_COUNTER, "ct_state_invalid_dropped_packets", "Packets dropped as INVALID"),
+        (names.LOCALHOST_COUNTER, "localhost_nodeports_accepted_packets", "Packets to node ports on localhost"),
+    )
+
+    def collect(self) -> Iterator[Metric]:
+        for name, series, text in self._SERIES:
+            try:
+                packets = accounting.packets(name)
+            except OSError:
+                continue
+            yield CounterMetricFamily(f"kubeproxy_iptables_{series}", text, value=packets)
+
+
+class ReflectorCounters(Collector):
+    """How the connection to the API server has been, by resource."""
+
+    def __init__(self, reflectors: Iterable[tuple[str, Reflector]]) -> None:
+        self._reflectors = tuple(reflectors)
+
+    def collect(self) -> Iterator[Metric]:
+        for field in ("lists", "watches", "expired", "stalls", "failures", "skipped"):
+            family = CounterMetricFamily(f"svcplane_reflector_{field}", f"Of a reflector: {field}", labels=["resource"])
+            for resource, each in self._reflectors:
+                family.add_metric([resource], getattr(each.counts, field))
+            yield family
+        contact = GaugeMetricFamily(
+            "svcplane_reflector_contact_timestamp_seconds", "When the server last said something", labels=["resource"]
+        )
+        for resource, each in self._reflectors:
+            contact.add_metric([resource], each.counts.contact)
+        yield contact

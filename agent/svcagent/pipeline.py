@@ -19,9 +19,12 @@ from svcagent.compile import ChainKey
 from svcagent.dialect import Dialect
 from svcagent.dispatch import Dispatch, merge
 from svcagent.patch import Installed, Patch
-from svcagent.resolve import Check, NodeView, check, resolve
+from svcagent.resolve import Check, NodeView, ResolvedPort, check, resolve
 from svckube.objects import EndpointSlice, Service
 from svcnet.rules import Rule
+
+LARGE_CLUSTER_ENDPOINTS = 1000
+"""With more endpoints than this, the rules for single endpoints carry no comments; kube-proxy's number."""
 
 T = TypeVar("T")
 Touched = Iterable[tuple[str, Service | None, tuple[EndpointSlice, ...]]]
@@ -41,9 +44,22 @@ class Pipeline:
     def _reset(self) -> None:
         self.problems: dict[str, tuple[str, ...]] = {}
         self.health_checks: dict[str, Check] = {}
+        self._without_local: dict[str, tuple[int, int]] = {}
         self._dispatch = Dispatch()
         self._owned: dict[str, frozenset[ChainKey]] = {}
+        self._endpoints: dict[str, int] = {}
+        self._known_endpoints = 0
+        self._large = False
         self._installed: Installed | None = None
+
+    @property
+    def outgrown(self) -> bool:
+        """Whether the cluster has become large, or is no longer: then a `full` pass has to follow.
+
+        Unlike kube-proxy's, which change service by service as each is next rewritten, our rules never mix. It costs
+        little: the border is crossed with a thousand endpoints, never with more.
+        """
+        return self._large != (self._known_endpoints > LARGE_CLUSTER_ENDPOINTS)
 
     @property
     def needs_full(self) -> bool:
@@ -65,10 +81,16 @@ class Pipeline:
         chains: dict[ChainKey, tuple[Rule, ...]] = dict(skeleton.base(self.dialect))
         chains.update({key: () for key in skeleton.ENSURED if key not in chains and key not in found.chains})
         vanished = set(self.frontends.services)
-        for key, service, slices in services:
-            own, _ = self._update(key, service, slices)
-            chains.update(own)
-            vanished.discard(key)
+        early: list[tuple[str, Service | None, tuple[EndpointSlice, ...]]] = []
+        for each in services:
+            chains.update(self._update(*each)[0])
+            vanished.discard(each[0])
+            if not self._large and each[0] in self._endpoints:
+                early.append(each)
+            if self.outgrown:
+                self._large = True
+                for again in early:
+                    chains.update(self._update(*again)[0])
         for key in vanished:
             self.frontends.put(key, {})
         chains.update({key: self._shared(key) for key in skeleton.SHARED})
@@ -118,6 +140,12 @@ class Pipeline:
         known = self._installed
         return (dict(known.chain_totals), dict(known.rule_totals)) if known else ({}, {})
 
+    @property
+    def without_local(self) -> tuple[int, int]:
+        """How many service ports have a Local policy and no endpoint here: (internal, external)."""
+        pairs = self._without_local.values()
+        return sum(pair[0] for pair in pairs), sum(pair[1] for pair in pairs)
+
     def failed(self) -> None:
         """The write failed, perhaps half way: nothing is known any more."""
         self._installed = None
@@ -142,11 +170,16 @@ class Pipeline:
     ) -> tuple[Mapping[ChainKey, tuple[Rule, ...]], set[ChainKey]]:
         """Takes a service in; returns the chains it owns now, and which shared chains are different."""
         resolved = resolve(None if key in self.refused else service, slices, self.dialect.family, self.node)
-        fragments = [compile.fragment(port, self.dialect) for port in resolved.ports]
+        comments = not self._large
+        fragments = [compile.fragment(port, self.dialect, endpoint_comments=comments) for port in resolved.ports]
         own = {("nat", name): rules for each in fragments for name, rules in each.chains.items()}
         changed = self._dispatch.put(key, merge(each.lines for each in fragments))
         _keep(self._owned, key, frozenset(own))
+        known = sum(port.known_endpoints for port in resolved.ports)
+        self._known_endpoints += known - self._endpoints.get(key, 0)
+        _keep(self._endpoints, key, known)
         _keep(self.problems, key, resolved.problems)
+        _keep(self._without_local, key, _without_local(resolved.ports))
         _keep(self.health_checks, key, check(resolved.ports))
         self.frontends.put(key, flows.frontends(resolved.ports))
         return own, changed
@@ -158,3 +191,10 @@ def _keep(table: dict[str, T], key: str, value: T | None) -> None:
         table[key] = value
     else:
         table.pop(key, None)
+
+
+def _without_local(ports: Iterable[ResolvedPort]) -> tuple[int, int] | None:
+    known = [port for port in ports if port.endpoints.known and not port.endpoints.local]
+    internal = sum(port.internal_local for port in known)
+    external = sum(port.external_local and port.externally_accessible for port in known)
+    return (internal, external) if internal or external else None

@@ -36,6 +36,7 @@ from svcagent.patch import Patch, restore_input
 from svcagent.pipeline import Pipeline
 from svcagent.resolve import NodeView
 from svcagent.status import FamilyState, Status
+from svcagent.triggers import Triggers
 from svckube.objects import EndpointSlice, KubeObject, Node, Service
 from svckube.observe import fields
 from svckube.reflector import Batch
@@ -78,7 +79,7 @@ Inbox: TypeAlias = queue.SimpleQueue[Message]
 class Family:
     """One address family at work: its commands, its pipeline, its pace."""
 
-    def __init__(self, iptables: Iptables, options: Options, checks: HealthChecks) -> None:
+    def __init__(self, iptables: Iptables, options: Options, checks: HealthChecks, started: float) -> None:
         self.checks = checks
         self.name = iptables.family
         self.iptables = iptables
@@ -86,6 +87,7 @@ class Family:
         self.drop_invalid = not host.conntrack_is_liberal()
         self.pace = Pace(options.min_sync_period, options.sync_period, max_retry=options.sync_period)
         self.touched: set[str] = set()
+        self.triggers = Triggers(started)
         self.pipeline: Pipeline | None = None
         self.misread: frozenset[str] = frozenset()
         self.state = FamilyState()
@@ -112,7 +114,7 @@ class Agent:
         self.health = Health(patience=2 * options.sync_period)
         self._options = options
         self._node_name = node_name
-        self._families = [Family(each, options, HealthChecks(each.family, self._is_live)) for each in families]
+        self._families = [Family(each, options, HealthChecks(each.family, self._is_live), wall()) for each in families]
         self._metrics = metrics
         self._announce = announce
         self._clock = clock
@@ -122,8 +124,6 @@ class Agent:
         self._own_writers: deque[int] = deque(maxlen=64)
         self._started = wall()
         self._endpoints = 0
-        for family in self._families:
-            self.health.queued(family.name, wall())
 
     def healthz(self) -> tuple[int, bytes]:
         """(HTTP status, JSON body); may be called from any thread."""
@@ -202,6 +202,8 @@ class Agent:
         touched = {key for change in changes for key in change.service_keys}
         self._count(changes)
         for family in self._families:
+            for change in changes:
+                family.triggers.see(change)
             family.touched |= touched
             if touched or (waiting and self._ready):
                 self._request(family)
@@ -209,8 +211,12 @@ class Agent:
             self._node_changed()
 
     def _count(self, changes: Sequence[Change]) -> None:
-        self._metrics.service_changes.inc(sum(change.kind is Service for change in changes))
-        self._metrics.endpoint_changes.inc(sum(change.kind is EndpointSlice for change in changes))
+        services = sum(change.kind is Service for change in changes)
+        slices = sum(change.kind is EndpointSlice for change in changes)
+        self._metrics.service_changes.inc(services)
+        self._metrics.services_pending.inc(services)
+        self._metrics.endpoint_changes.inc(slices)
+        self._metrics.endpoints_pending.inc(slices)
         self._endpoints += sum(_endpoints_of(change.new) - _endpoints_of(change.old) for change in changes)
 
     def _request(self, family: Family) -> None:
@@ -250,7 +256,7 @@ class Agent:
             changed = self._write(family, pipeline)
             self._end_stale_flows(pipeline)
         except (IptablesError, ConntrackError, LinkError) as error:
-            self._failed(family, error, full=full)
+            self._failed(family, error, now, full=full)
             return
         ended = self._clock()
         family.failures = 0
@@ -258,11 +264,18 @@ class Agent:
         chains, rules = pipeline.totals
         family.state = family.state.passed(self._wall(), changed=changed, chains=chains, rules=rules)
         self.health.updated(family.name, self._wall())
-        self._metrics.last_sync.labels(family.name).set(self._wall())
-        for histogram in (self._metrics.sync, self._metrics.full_sync if full else self._metrics.partial_sync):
-            histogram.labels(family.name).observe(ended - now)
+        self._measure(family, pipeline, ended - now, full=full)
         self._report_problems(family, pipeline)
         self._update_checks(family, pipeline)
+
+    def _measure(self, family: Family, pipeline: Pipeline, took: float, *, full: bool) -> None:
+        wall = self._wall()
+        self._metrics.passed(family.name, took, wall, pipeline.totals[1], full=full)
+        self._metrics.problems.labels(family.name).set(len(pipeline.problems))
+        for policy, ports in zip(("internal", "external"), pipeline.without_local, strict=True):
+            self._metrics.no_local_endpoints.labels(policy, family.name).set(ports)
+        for latency in family.triggers.served(wall):
+            self._metrics.programming.labels(family.name).observe(latency)
 
     def _write(self, family: Family, pipeline: Pipeline) -> bool:
         """Writes what differs; whether there was anything."""
@@ -273,13 +286,15 @@ class Agent:
                 family.fingerprint = _fingerprint(family)
         pipeline.applied(patch)
         family.touched.clear()
-        self._metrics.chains_written.labels(family.name).inc(len(patch.rewrite) + len(patch.delete))
+        self._metrics.written(family.name, patch)
         return not patch.empty
 
     def _plan(self, family: Family, pipeline: Pipeline) -> Patch:
-        if pipeline.needs_full:
-            return pipeline.full(self._services(self._all_services()), family.iptables.dump())
-        return pipeline.partial(self._services(sorted(family.touched)))
+        if not pipeline.needs_full:
+            planned = pipeline.partial(self._services(sorted(family.touched)))
+            if not pipeline.outgrown:
+                return planned
+        return pipeline.full(self._services(self._all_services()), family.iptables.dump())
 
     def _all_services(self) -> list[str]:
         return sorted(self._store.objects(Service))
@@ -288,16 +303,14 @@ class Agent:
         for key in keys:
             yield key, self._store.get(Service, key), self._store.slices(key)
 
-    def _failed(self, family: Family, error: Exception, *, full: bool) -> None:
+    def _failed(self, family: Family, error: Exception, began: float, *, full: bool) -> None:
         family.failures += 1
         if isinstance(error, IptablesError):
             if family.pipeline is not None:
                 if family.failures > 1:  # the first may be a lock or somebody else's transaction
                     self._refuse(family, family.pipeline, error, full=full)
                 family.pipeline.failed()
-            self._metrics.restore_failures.labels(family.name).inc()
-            if not full:
-                self._metrics.partial_restore_failures.labels(family.name).inc()
+            self._metrics.failed(family.name, self._clock() - began, full=full)
         now = self._clock()
         family.pace.failed(now)
         family.state = family.state.failed(self._wall(), str(error))
@@ -340,8 +353,9 @@ class Agent:
         suspects = pipeline.frontends.suspects()
         if suspects:
             name = pipeline.dialect.family
-            flows = stale(conntrack.udp_flows(name), suspects, links.local_addresses())
-            self._metrics.flows_deleted.labels(name).inc(conntrack.delete(name, flows))
+            with self._metrics.flows.labels(name).time():
+                flows = stale(conntrack.udp_flows(name), suspects, links.local_addresses())
+                self._metrics.flows_deleted.labels(name).inc(conntrack.delete(name, flows))
         pipeline.frontends.settled()
 
     def _glance(self, family: Family, now: float) -> None:

@@ -60,6 +60,7 @@ PURE = [
     "svcagent.skeleton",
     "svcagent.status",
     "svcagent.topology",
+    "svcagent.triggers",
     "svcdns.answer",
     "svcdns.index",
     "svcdns.names",

@@ -1,0 +1,78 @@
+"""A large cluster: with more than a thousand endpoints the rules for single endpoints carry no comments. Pure."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.nodes import pipeline_of
+from support.restored import Restored
+from support.worlds import World, endpoint, service, slice_of
+from svcagent.patch import restore_input
+from svcagent.pipeline import LARGE_CLUSTER_ENDPOINTS, Pipeline
+
+
+def world(many: int) -> World:
+    """`alpha` with one endpoint, `beta` with so many, and `gamma` with one."""
+    counts = {"alpha": 1, "beta": many, "gamma": 1}
+    services = {
+        name: service(name, clusterIP=f"10.96.0.{number}", clusterIPs=[f"10.96.0.{number}"], ipFamilies=["IPv4"])
+        for number, name in enumerate(counts, 10)
+    }
+    slices = {
+        f"{name}-1": slice_of(name, *(endpoint(f"10.244.{number >> 8}.{number & 255}") for number in range(count)))
+        for name, count in counts.items()
+    }
+    return World(services, slices)
+
+
+def full(pipeline: Pipeline, kernel: Restored, found: World) -> None:
+    patch = pipeline.full(found.touched(found.services), kernel.dump())
+    kernel.restore(restore_input(patch))
+    pipeline.applied(patch)
+
+
+def started(found: World) -> tuple[Pipeline, Restored]:
+    pipeline, kernel = pipeline_of(), Restored()
+    full(pipeline, kernel, found)
+    return pipeline, kernel
+
+
+def commented(kernel: Restored) -> set[bool]:
+    """Whether rules in endpoint chains have comments: both answers if only some have."""
+    chains = kernel.tables["nat"].items()
+    return {"--comment" in text for name, rules in chains if name.startswith("KUBE-SEP-") for text in rules}
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "expected"),
+    [pytest.param(1000, {True}, id="a thousand"), pytest.param(1001, {False}, id="one more")],
+)
+def test_a_full_pass_is_all_of_one_sort(endpoints: int, expected: set[bool]) -> None:
+    """The early services too, which were compiled before the border was passed."""
+    pipeline, kernel = started(world(endpoints - 2))
+    assert commented(kernel) == expected
+    assert not pipeline.outgrown
+    assert pipeline.differences(kernel.dump()) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [pytest.param(5, LARGE_CLUSTER_ENDPOINTS, id="grows"), pytest.param(LARGE_CLUSTER_ENDPOINTS, 5, id="shrinks")],
+)
+def test_crossing_the_border_asks_for_a_full_pass_that_ends_as_a_first_one(before: int, after: int) -> None:
+    pipeline, kernel = started(world(before))
+    patch = pipeline.partial(world(after).touched(["beta"]))
+    assert pipeline.outgrown
+    kernel.restore(restore_input(patch))
+    pipeline.applied(patch)
+    full(pipeline, kernel, world(after))
+    _, direct = started(world(after))
+    assert not pipeline.outgrown
+    assert kernel.dump() == direct.dump()
+
+
+def test_a_service_that_goes_takes_its_endpoints_with_it() -> None:
+    pipeline, _ = started(world(LARGE_CLUSTER_ENDPOINTS))
+    gone = world(LARGE_CLUSTER_ENDPOINTS)
+    pipeline.partial(World({"alpha": gone.services["alpha"]}, gone.slices).touched(["beta"]))
+    assert pipeline.outgrown
