@@ -8,12 +8,11 @@ that they stay outside; everything made later belongs to the node.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from http import HTTPStatus
 
 import msgspec
-from prometheus_client import CollectorRegistry
 
 from svcagent import configuration, listening, names, node, status, sync
 from svcagent.events import Events, Happening
@@ -67,10 +66,7 @@ def run(chosen: Options, inbox: sync.Inbox) -> None:
             each.start()
             closing.callback(each.stop)
         enter(chosen.netns)
-        registry = observe.registry()
-        registry.register(ReflectorCounters(watched.items()))
-        registry.register(PacketCounters())
-        _work(chosen, name, inbox, Events(access, name), registry, closing)
+        _work(chosen, name, inbox, Events(access, name), watched, closing)
 
 
 def _access(chosen: Options) -> Access:
@@ -103,10 +99,18 @@ def set_up(chosen: Options) -> int:
 
 
 def _work(
-    chosen: Options, name: str, inbox: sync.Inbox, events: Events, registry: CollectorRegistry, closing: ExitStack
+    chosen: Options,
+    name: str,
+    inbox: sync.Inbox,
+    events: Events,
+    watched: Mapping[str, reflector.Reflector],
+    closing: ExitStack,
 ) -> None:
     flavour = flavour_of(chosen.flavour)
     configz = configuration.configz(chosen)
+    registry = observe.registry()
+    registry.register(ReflectorCounters(watched.items()))
+    registry.register(PacketCounters())
     metrics = Metrics(registry)
     metrics.unset.set(set_up(chosen))
     families = _families(flavour)
