@@ -6,6 +6,7 @@ Exit status: 0 done, 1 failed (one line says why and what to try), 2 wrong usage
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import sys
 from collections.abc import Sequence
 
@@ -34,6 +35,7 @@ FAILURES = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The entry point; `argv` without the program's name."""
+    faulthandler.enable()  # a crash in native code leaves a traceback in the log
     parser = _parser()
     argv = list(sys.argv[1:] if argv is None else argv)
     if argv and argv[0].startswith("-") and argv[0] not in ("-h", "--help"):

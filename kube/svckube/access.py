@@ -89,6 +89,9 @@ class _Status(msgspec.Struct):
     message: str = ""
 
 
+_status = msgspec.json.Decoder(_Status)  # made here and not in some thread: see `stream`
+
+
 class _Session:
     """Credentials as they were loaded, and the connection pool made from them."""
 
@@ -248,7 +251,7 @@ class Access:
         status = response.status
         try:
             body = response.read(1 << 16)
-            said = msgspec.json.decode(body, type=_Status).message
+            said = _status.decode(body).message
         except Exception:  # the status alone must do: a proxy's HTML, or a connection cut in the middle
             said = ""
         response.close()

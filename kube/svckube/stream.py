@@ -13,12 +13,12 @@ a list that is no list raises `MalformedError`. A last line without its newline 
 
 from __future__ import annotations
 
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import field
 
-from svckube.objects import KubeObject, ObjectMeta
+from svckube.objects import EndpointSlice, KubeObject, Namespace, Node, ObjectMeta, Pod, Service
 
 K = TypeVar("K", bound=KubeObject)
 
@@ -146,12 +146,28 @@ _status = msgspec.json.Decoder(_Status)
 _named = msgspec.json.Decoder(_Named)
 
 
+class _Decoders(Generic[K]):
+    """What reads one kind: an event with its object, a list, an object alone."""
+
+    def __init__(self, kind: type[K]) -> None:
+        self.event: msgspec.json.Decoder[_Event[K]] = msgspec.json.Decoder(_Event[kind])  # type: ignore[valid-type]  # a type made at run time
+        self.list: msgspec.json.Decoder[_List[K]] = msgspec.json.Decoder(_List[kind])  # type: ignore[valid-type]  # a type made at run time
+        self.object: msgspec.json.Decoder[K] = msgspec.json.Decoder(kind)
+
+
+# Made while this module is imported, never later: msgspec looks into a struct's types at their first use, and two
+# threads that do so for one struct at the same time crash the process (0.22.0; tests/kube/test_stream_threads.py).
+_decoders: dict[type[KubeObject], _Decoders[Any]] = {
+    kind: _Decoders(kind) for kind in (Service, EndpointSlice, Node, Namespace, Pod)
+}
+
+
 class Stream(Generic[K]):
     """Reads one watch. Holds at most one unfinished line. A new connection needs a new Stream."""
 
     def __init__(self, kind: type[K]) -> None:
         self._kind = kind
-        self._event: msgspec.json.Decoder[_Event[K]] = msgspec.json.Decoder(_Event[kind])  # type: ignore[valid-type]  # a type made at run time
+        self._event: msgspec.json.Decoder[_Event[K]] = _decoders[kind].event
         self._tail: list[bytes] = []
         self._tail_size = 0
 
@@ -210,8 +226,9 @@ class Stream(Generic[K]):
 
 def page(data: bytes, kind: type[K]) -> Page[K]:
     """Reads the body of a list. Raises MalformedError if it is none (not JSON, cut short, a Status)."""
+    decoders: _Decoders[K] = _decoders[kind]
     try:
-        typed: _List[K] = msgspec.json.decode(data, type=_List[kind])  # type: ignore[valid-type]  # a type made at run time
+        typed = decoders.list.decode(data)
         return Page(typed.items or (), (), typed.metadata.resource_version, typed.metadata.continue_)
     except msgspec.ValidationError:
         pass  # some object is bad, or it is no list: the second reading tells
@@ -223,10 +240,9 @@ def page(data: bytes, kind: type[K]) -> Page[K]:
         raise MalformedError(f"the answer is no list of {kind.__name__} objects: {error}") from error
     objects: list[K] = []
     skipped: list[Skipped] = []
-    decoder = msgspec.json.Decoder(kind)
     for item in raw.items or ():
         try:
-            objects.append(decoder.decode(item))
+            objects.append(decoders.object.decode(item))
         except msgspec.DecodeError as error:
             skipped.append(_skip(item, str(error)))
     return Page(tuple(objects), tuple(skipped), raw.metadata.resource_version, raw.metadata.continue_)
