@@ -10,15 +10,15 @@ import faulthandler
 import sys
 from collections.abc import Sequence
 
-from svcagent import configuration, daemon, patch, run_command
+from svcagent import cleanup_command, configuration, daemon, run_command
 from svcagent.inspection import rules_command, status_command, trace_command
 from svcagent.inspection.sources import SourceError
 from svcagent.inspection.status_command import NotRunningError
 from svcagent.options import OptionsError, add_flags, options
 from svckube.access import AccessError
 from svcnet.links import LinkError, NamespaceError
-from svcnet.rules import FAMILIES
-from svcnet.writers import Iptables, IptablesError
+from svcnet.tables import TableError
+from svcnet.writers import IptablesError
 
 FAILURES = (
     AccessError,
@@ -27,6 +27,7 @@ FAILURES = (
     NamespaceError,
     NotRunningError,
     SourceError,
+    TableError,
     daemon.StartError,
     OSError,
 )
@@ -57,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     # Without abbreviations: a flag of kube-proxy's that we lack must not be taken for another one.
     command = commands.add_parser("run", help="watch the API server and program this node", allow_abbrev=False)
     configuration.add_flags(command)
-    command.set_defaults(command=lambda parsed: run_command.run(parsed, _cleanup))
+    command.set_defaults(command=lambda parsed: run_command.run(parsed, cleanup_command.run))
     command = commands.add_parser("rules", help="what would be installed, as iptables-save prints it")
     add_flags(command)
     rules_command.add_arguments(command)
@@ -70,22 +71,6 @@ def _parser() -> argparse.ArgumentParser:
     trace_command.add_arguments(command)
     command.set_defaults(command=lambda parsed: trace_command.run(parsed, options(parsed)))
     command = commands.add_parser("cleanup", help="remove every chain and jump that the agent (or kube-proxy) wrote")
-    _add_place(command)
-    command.set_defaults(command=_cleanup)
+    cleanup_command.add_arguments(command)
+    command.set_defaults(command=cleanup_command.run)
     return parser
-
-
-def _add_place(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--netns", default="", help="network namespace, a name or a path (default: where it runs)")
-    command.add_argument("--iptables-flavour", dest="flavour", choices=("auto", "nft", "legacy"), default="auto")
-
-
-def _cleanup(parsed: argparse.Namespace) -> int:
-    daemon.enter(parsed.netns)
-    flavour = daemon.flavour_of(parsed.flavour)
-    for iptables in (Iptables(family, flavour) for family in FAMILIES):
-        if iptables.works():
-            text = patch.removal(iptables.dump())
-            if text:
-                iptables.restore(text)
-    return 0

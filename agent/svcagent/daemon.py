@@ -12,9 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from http import HTTPStatus
 
-import msgspec
-
-from svcagent import configuration, listening, names, node, status, sync
+from svcagent import configuration, conflict, listening, names, node, rivals, served, status, sync
 from svcagent.events import Events, Happening
 from svcagent.metrics import Metrics, PacketCounters, ReflectorCounters
 from svcagent.options import Options
@@ -76,17 +74,7 @@ def _access(chosen: Options) -> Access:
 def _reflectors(
     access: Access, name: str, deliver: Callable[[reflector.Batch], None]
 ) -> dict[str, reflector.Reflector]:
-    """With kube-proxy's selectors: what another proxy serves and what has no cluster IP is not even sent to us."""
-    replace = msgspec.structs.replace
-    resources = (
-        replace(
-            reflector.SERVICES,
-            label_selector="!service.kubernetes.io/service-proxy-name",
-            field_selector="spec.clusterIP!=None",
-        ),
-        replace(reflector.ENDPOINT_SLICES, label_selector="!service.kubernetes.io/headless"),
-        replace(reflector.NODES, field_selector=f"metadata.name={name}"),
-    )
+    resources = (served.SERVICES, served.SLICES, served.own_node(name))
     return {resource.path: reflector.Reflector(access, resource, deliver) for resource in resources}
 
 
@@ -98,6 +86,12 @@ def set_up(chosen: Options) -> int:
     return len(failures)
 
 
+def _rival(chosen: Options) -> str:
+    """Who else programs Services in this thread's namespace, and what to do about it; "" if nobody that matters."""
+    found = None if chosen.beside_kube_proxy else rivals.look()
+    return conflict.sentence(found) if found else ""
+
+
 def _work(
     chosen: Options,
     name: str,
@@ -106,6 +100,8 @@ def _work(
     watched: Mapping[str, reflector.Reflector],
     closing: ExitStack,
 ) -> None:
+    if rival := _rival(chosen):
+        raise StartError(rival)
     flavour = flavour_of(chosen.flavour)
     configz = configuration.configz(chosen)
     registry = observe.registry()
@@ -119,7 +115,7 @@ def _work(
         notices.address_changes(lambda _: inbox.put(sync.AddressesChanged())),
     ):
         closing.callback(following.close)
-    agent = sync.Agent(chosen, name, families, metrics, announce=events.announce)
+    agent = sync.Agent(chosen, name, families, metrics, announce=events.announce, rival=lambda: _rival(chosen))
     closing.callback(agent.close)
     routes: dict[str, dict[str, observe.Route]] = {
         chosen.healthz_bind_address: {

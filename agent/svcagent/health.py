@@ -56,6 +56,8 @@ class Health:
         self._updated: dict[Family, float] = {}
         self._queued: dict[Family, float] = {}
         self._node: Node | None = None
+        self.gives_way = False
+        """Another program writes the rules, so we write none. A restart would not help: /livez does not count it."""
 
     def queued(self, family: Family, now: float) -> None:
         """A change waits to be written."""
@@ -73,7 +75,8 @@ class Health:
         known = sorted(self._updated.keys() | self._queued.keys())
         return {
             family: FamilyStatus(
-                timestamp(self._updated.get(family, 0.0)), now - self._queued.get(family, now) < self._patience
+                timestamp(self._updated.get(family, 0.0)),
+                self.gives_way or now - self._queued.get(family, now) < self._patience,
             )
             for family in known
         }
@@ -84,11 +87,13 @@ class Health:
 
     def healthz(self, now: float) -> tuple[int, bytes]:
         """As `livez`, and not well where the node should get no traffic."""
-        return self._report(now, eligible(self._node))
+        return self._report(now, eligible(self._node), writing=not self.gives_way)
 
-    def _report(self, now: float, node_eligible: bool | msgspec.UnsetType) -> tuple[int, bytes]:
+    def _report(
+        self, now: float, node_eligible: bool | msgspec.UnsetType, *, writing: bool = True
+    ) -> tuple[int, bytes]:
         families = self._families(now)
-        healthy = all(each.healthy for each in families.values())
+        healthy = writing and all(each.healthy for each in families.values())
         well = healthy and node_eligible is not False
         last = now if well else max(self._updated.values(), default=0.0)
         body = Report(timestamp(last), timestamp(now), node_eligible, healthy, families or msgspec.UNSET)

@@ -54,6 +54,7 @@ class Options(msgspec.Struct, frozen=True):
     sync_period: float = 30.0
     min_sync_period: float = 1.0
     flavour: str = "auto"
+    beside_kube_proxy: bool = False
     healthz_bind_address: str = "0.0.0.0:10256"
     metrics_bind_address: str = "127.0.0.1:10249"
     conntrack: Conntrack = Conntrack()
@@ -65,6 +66,16 @@ class Options(msgspec.Struct, frozen=True):
     feature_gates: tuple[tuple[str, bool], ...] = ()
     inert: tuple[tuple[str, str], ...] = ()
     """What was asked that has no effect here and is not the default: (path in KubeProxyConfiguration, JSON)."""
+
+    external_ips_allowed: tuple[str, ...] = ()
+    """CIDRs that a Service's externalIPs may come from; none given: any."""
+
+    @property
+    def external_ip_ranges(self) -> tuple[str, ...] | None:
+        """Where externalIPs may come from: None for anywhere, () for nowhere."""
+        if not self.allows_external_ips:
+            return ()
+        return self.external_ips_allowed or None
 
     @property
     def allows_external_ips(self) -> bool:
@@ -109,6 +120,10 @@ def _nodeport_addresses(text: str) -> tuple[str, ...]:
             raise ValueError('"primary" stands alone')
         return parts
     return tuple(canonical_cidr(part) for part in parts)
+
+
+def _cidrs(text: str) -> tuple[str, ...]:
+    return tuple(canonical_cidr(part.strip()) for part in text.split(",") if part.strip())
 
 
 def _gates(text: str) -> tuple[tuple[str, bool], ...]:
@@ -230,6 +245,7 @@ def add_flags(parser: argparse.ArgumentParser) -> dict[str, str]:
     )
     flag("--iptables-sync-period", "sync_period", duration, "how often the kernel's rules are checked (30s)")
     flag("--iptables-min-sync-period", "min_sync_period", duration, "least time between two passes (1s)")
+    switch("--beside-kube-proxy", "beside_kube_proxy", "go on where another kube-proxy or agent is at work")
     add("--iptables-flavour", "flavour", choices=FLAVOURS, help="(default: what this host uses)")
     flag("--bind-address", "bind_address", _address, "the node's IP address of its family, over the Node object's")
     flag("--healthz-bind-address", "healthz_bind_address", _healthz, "empty for none (0.0.0.0:10256)")
@@ -245,6 +261,12 @@ def add_flags(parser: argparse.ArgumentParser) -> dict[str, str]:
     flag("--conntrack-udp-timeout", "conntrack_udp_timeout", duration, "0: leave (0)")
     flag("--conntrack-udp-timeout-stream", "conntrack_udp_timeout_stream", duration, "0: leave (0)")
     flag("--oom-score-adj", "oom_score_adj", _oom_score, "of this process, -1000 to 1000 (-999)")
+    flag(
+        "--external-ips-allowed",
+        "external_ips_allowed",
+        _cidrs,
+        "ranges that externalIPs of Services may come from (any; CVE-2020-8554 is what they are misused for)",
+    )
     flag("--feature-gates", "feature_gates", _gates, "AllowServiceExternalIPs=false ignores externalIPs")
     add("--logging-format --log-format", "log_format", choices=("text", "json"), help="(text)")
     flag("-v --v", "verbosity", _count, "4 and more: tell all (0)")
@@ -258,6 +280,7 @@ _METAVARS: dict[Callable[[str], object], str] = {
     _healthz: "ADDRESS:PORT",
     _metrics: "ADDRESS:PORT",
     _cluster_cidrs: "CIDR[,CIDR]",
+    _cidrs: "CIDR[,CIDR...]",
     _port: "PORT",
     _address: "ADDRESS",
     _oom_score: "NUMBER",

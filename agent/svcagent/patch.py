@@ -110,6 +110,14 @@ def installed(dump: str) -> Installed:
     )
 
 
+def seen(found: Installed, key: ChainKey) -> bytes:
+    """What stands for a chain as it was found: b"" if it is not there; of a built-in one, its rules that name ours."""
+    if key in found.chains:
+        return found.chains[key]
+    hooks = [text for text in found.built_in.get(key, ()) if "KUBE-" in text]
+    return digest_lines(sorted(hooks)) if hooks else b""
+
+
 def _held(lines: Iterable[tuple[str, str, str]]) -> frozenset[ChainKey]:
     """The chains that rules of foreign chains jump to, hooks of ours included."""
     foreign = ((table, text) for table, chain, text in lines if "KUBE-" in text and not _is_ours(chain))

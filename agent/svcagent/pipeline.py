@@ -150,8 +150,11 @@ class Pipeline:
         """The write failed, perhaps half way: nothing is known any more."""
         self._installed = None
 
-    def differences(self, dump: str) -> list[str]:
-        """What somebody else changed of ours, as `table chain`, empty if nothing; an audit of the kernel's state."""
+    def differences(self, dump: str) -> dict[str, bytes]:
+        """What somebody else changed of ours: `table chain` to what stands for it now; an audit of the kernel's state.
+
+        Of a built-in chain only the rules that name chains of ours are looked at.
+        """
         if self._installed is None:
             raise RuntimeError("nothing is known to be installed: call full first")
         found = patch.installed(dump)
@@ -159,7 +162,7 @@ class Pipeline:
         wrong |= {(hook.table, hook.chain) for hook in patch.plan({}, found, hooks=skeleton.HOOKS).insert}
         wrong |= set(patch.stale_chains(found, self._installed.chains))
         not_ours = set(skeleton.ENSURED) - skeleton.base(self.dialect).keys()
-        return [" ".join(key) for key in sorted(wrong - not_ours)]
+        return {" ".join(key): patch.seen(found, key) for key in sorted(wrong - not_ours)}
 
     def _shared(self, key: ChainKey) -> tuple[Rule, ...]:
         tail = skeleton.node_port_tail(self.dialect) if key == compile.NAT_SERVICES else ()

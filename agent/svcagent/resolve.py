@@ -25,10 +25,14 @@ LONGEST_AFFINITY_SECONDS = 86400  # as the API has it
 
 
 class NodeView(msgspec.Struct, frozen=True):
-    """What resolving needs to know of the node: its name and its zone label ("" if it has none)."""
+    """What resolving needs to know of the node: its name, its zone label ("" if it has none), and whom it trusts.
+
+    external_ip_ranges: CIDRs that externalIPs may come from; None for anywhere, () for nowhere (CVE-2020-8554).
+    """
 
     name: str
     zone: str = ""
+    external_ip_ranges: tuple[str, ...] | None = None
 
 
 class ResolvedPort(msgspec.Struct, frozen=True, gc=False):
@@ -124,6 +128,18 @@ def _cluster_ip(service: Service, family: Family, problems: list[str]) -> str:
         addresses = [address for name, address in pairs if name == family]
     found = _of_family(addresses, family, "clusterIP", problems)
     return found[0] if found else ""
+
+
+def _external_ips(
+    service: Service, family: Family, ranges: tuple[str, ...] | None, problems: list[str]
+) -> tuple[str, ...]:
+    found = _of_family(service.spec.external_ips or (), family, "externalIP", problems)
+    if ranges is None:
+        return found
+    networks = [ipaddress.ip_network(each) for each in ranges]
+    allowed = tuple(each for each in found if any(ipaddress.ip_address(each) in network for network in networks))
+    problems += [f"externalIP {each} is not allowed on this node" for each in found if each not in allowed]
+    return allowed
 
 
 def _source_ranges(service: Service, family: Family, problems: list[str]) -> tuple[str, ...]:
@@ -238,7 +254,7 @@ def resolve(service: Service | None, slices: Iterable[EndpointSlice], family: Fa
         protocol="",
         cluster_ip=cluster_ip,
         port=0,
-        external_ips=_of_family(spec.external_ips or (), family, "externalIP", problems),
+        external_ips=_external_ips(service, family, node.external_ip_ranges, problems),
         load_balancer_ips=_of_family(virtual, family, "load balancer ingress", problems),
         source_ranges=_source_ranges(service, family, problems),
         affinity_seconds=_affinity_seconds(service),

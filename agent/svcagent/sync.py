@@ -25,6 +25,7 @@ from svcagent import names
 from svcagent import node as host
 from svcagent.culprits import culprits, suspects
 from svcagent.dialect import Dialect, dialect
+from svcagent.doubts import Differences, Doubts, shown
 from svcagent.events import Happening
 from svcagent.flows import stale
 from svcagent.health import Health
@@ -89,7 +90,7 @@ class Family:
         self.touched: set[str] = set()
         self.triggers = Triggers(started)
         self.pipeline: Pipeline | None = None
-        self.misread: frozenset[str] = frozenset()
+        self.doubts = Doubts()
         self.state = FamilyState()
         self.failures = 0
         self.check_failures: dict[str, str] = {}
@@ -99,7 +100,10 @@ class Family:
 
 
 class Agent:
-    """What runs on a node. `clock` is monotonic, as `now` always is; `wall` gives Unix seconds for what people read."""
+    """What runs on a node. `clock` is monotonic, as `now` always is; `wall` gives Unix seconds for what people read.
+
+    `rival` says who else programs Services here now, and what to do about it; "" if nobody does.
+    """
 
     def __init__(
         self,
@@ -110,6 +114,7 @@ class Agent:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         announce: Callable[[Happening], None] = lambda _: None,
+        rival: Callable[[], str] = lambda: "",
     ) -> None:
         self.health = Health(patience=2 * options.sync_period)
         self._options = options
@@ -117,6 +122,9 @@ class Agent:
         self._families = [Family(each, options, HealthChecks(each.family, self._is_live), wall()) for each in families]
         self._metrics = metrics
         self._announce = announce
+        self._rival = rival
+        self._conflict = ""
+        self._look_at = 0.0
         self._clock = clock
         self._wall = wall
         self._store = Store(KINDS)
@@ -176,6 +184,8 @@ class Agent:
         """Seconds until `step` has something to do."""
         if not self._ready:
             return IDLE_SECONDS
+        if self._conflict:
+            return max(0.0, self._look_at - now)
         return min(
             family.pace.wait(now, IDLE_SECONDS if family.announced else GLANCE_SECONDS) for family in self._families
         )
@@ -239,11 +249,13 @@ class Agent:
 
     def step(self, now: float) -> None:
         """Does every pass and audit that is due."""
-        if not self._ready:
+        if not self._ready or (self._conflict and (now < self._look_at or self._gives_way(now))):
             return
         for family in self._families:
             if not family.announced and now >= family.glance_at:
                 self._glance(family, now)
+            if self._conflict:  # seen by the family before
+                return
             if family.pace.pass_due(now):
                 self._pass(family, now)
             elif family.pace.audit_due(now):
@@ -373,38 +385,58 @@ class Agent:
         differences = self._differences(family, pipeline)
         ended = self._clock()
         family.pace.audited(ended, took=ended - now)
-        if set(differences) - family.misread:
-            self._heal(family, pipeline, differences, now)
+        if differences - family.doubts.misread:
+            if not self._gives_way(now):
+                self._heal(family, pipeline, differences, now)
         elif pipeline.needs_full:
             self._request(family)
 
-    def _differences(self, family: Family, pipeline: Pipeline) -> list[str]:
+    def _gives_way(self, now: float) -> bool:
+        """Whether another program serves Services here: its rules are as good as ours, but not both in turns."""
+        found, before = self._rival(), self._conflict
+        self._conflict, self._look_at = found, now + GLANCE_SECONDS
+        self.health.gives_way = bool(found)
+        if bool(found) == bool(before):
+            return bool(found)
+        if found:
+            log.error("nothing is written any more", extra=fields(conflict=found))
+        else:
+            log.warning("the other program is gone: writing again", extra=fields(conflict=before))
+        for family in self._families:
+            if found:
+                family.state = family.state.failed(self._wall(), found)
+            elif family.pipeline is not None:
+                family.pipeline.failed()
+                self._request(family)
+        return bool(found)
+
+    def _differences(self, family: Family, pipeline: Pipeline) -> Differences:
         """What the kernel holds otherwise than it was written; nothing where it cannot be told."""
         if pipeline.needs_full:
-            return []
+            return frozenset()
         try:
-            return pipeline.differences(family.iptables.dump())
+            return frozenset(pipeline.differences(family.iptables.dump()).items())
         except IptablesError as error:
             log.error("audit failed", extra=fields(family=family.name, error=error))
-            return []
+            return frozenset()
 
-    def _heal(self, family: Family, pipeline: Pipeline, differences: list[str], now: float) -> None:
-        shown = ", ".join(differences[:5]) + (", ..." if len(differences) > 5 else "")
+    def _heal(self, family: Family, pipeline: Pipeline, differences: Differences, now: float) -> None:
         log.warning(
             "somebody else changed our rules: restoring them",
-            extra=fields(family=family.name, chains=len(differences), changed=shown),
+            extra=fields(family=family.name, chains=len(differences), changed=shown(differences)),
         )
         self._metrics.healed.labels(family.name).inc()
         family.state = family.state.healing()
         pipeline.failed()
         self._request(family)
         self._pass(family, now)
-        # What still differs is spelled otherwise by this iptables; comparing it for ever would rewrite it for ever.
-        family.misread = frozenset(self._differences(family, pipeline))
-        if family.misread:
+        after = self._differences(family, pipeline)
+        if not family.doubts.healed(after):
+            family.pace.disturbed(self._clock())
+        elif after:
             log.error(
                 "this iptables shows rules otherwise than they were written: they are not audited",
-                extra=fields(family=family.name, chains=len(family.misread), first=min(family.misread)),
+                extra=fields(family=family.name, chains=len(after), first=min(after)[0]),
             )
 
     # -- the node
@@ -433,7 +465,8 @@ class Agent:
             drop_invalid=family.drop_invalid,
             accounting=accounting.ensure(names.COUNTERS),
         )
-        return shape, NodeView(self._node_name, labels.zone if labels else "")
+        zone = labels.zone if labels else ""
+        return shape, NodeView(self._node_name, zone, self._options.external_ip_ranges)
 
     def _report_problems(self, family: Family, pipeline: Pipeline) -> None:
         """Each problem of an object is logged once, and again only when it is another."""

@@ -155,11 +155,19 @@ class _Decoders(Generic[K]):
         self.object: msgspec.json.Decoder[K] = msgspec.json.Decoder(kind)
 
 
-# Made while this module is imported, never later: msgspec looks into a struct's types at their first use, and two
-# threads that do so for one struct at the same time crash the process (0.22.0; tests/kube/test_stream_threads.py).
-_decoders: dict[type[KubeObject], _Decoders[Any]] = {
-    kind: _Decoders(kind) for kind in (Service, EndpointSlice, Node, Namespace, Pod)
-}
+_decoders: dict[type[KubeObject], _Decoders[Any]] = {}
+
+
+def prepare(*kinds: type[KubeObject]) -> None:
+    """Makes these kinds readable. To be called while modules are imported, before there are threads.
+
+    msgspec looks into a struct's types at their first use, and two threads that do so for one struct at the same time
+    crash the process (0.22.0; tests/kube/test_stream_threads.py).
+    """
+    _decoders.update({kind: _Decoders(kind) for kind in kinds})
+
+
+prepare(Service, EndpointSlice, Node, Namespace, Pod)
 
 
 class Stream(Generic[K]):

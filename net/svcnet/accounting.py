@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 
 _NETLINK_NETFILTER = 12  # linux/netlink.h; the socket module does not name it
 _SUBSYSTEM = 7  # NFNL_SUBSYS_ACCT
-_NEW, _GET = 0, 1
+_NEW, _GET, _DELETE = 0, 1, 3
 _NAME, _PACKETS = 1, 2
 _REQUEST, _ACK, _CREATE = 0x1, 0x4, 0x400
 _ERROR = 2  # NLMSG_ERROR
@@ -31,6 +31,14 @@ def ensure(names: Iterable[str]) -> bool:
         return all(_request(_NEW, _CREATE | _ACK, name) in (0, errno.EBUSY) for name in names)
     except OSError:
         return False
+
+
+def delete(names: Iterable[str]) -> list[str]:
+    """Deletes the counters of these names that exist and that no rule counts into; returns which those were."""
+    try:
+        return [name for name in names if _request(_DELETE, _ACK, name) == 0]
+    except OSError:
+        return []
 
 
 def packets(name: str) -> int:

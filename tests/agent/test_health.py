@@ -106,3 +106,17 @@ def test_one_family_is_enough_to_be_unhealthy_and_a_write_mends_it() -> None:
     assert b'"IPv6":{"lastUpdated":"0001-01-01T00:00:00Z","healthy":false}' in body
     found.updated("IPv6", NOW + PATIENCE)
     assert found.livez(NOW + 10 * PATIENCE)[0] == 200
+
+
+def test_giving_way_to_another_program_is_unhealthy_at_once_and_no_restart_is_asked_for() -> None:
+    found = health(node())
+    found.updated("IPv4", NOW)
+    found.queued("IPv4", NOW)
+    found.gives_way = True
+    for moment in (NOW, NOW + 10 * PATIENCE):
+        assert found.livez(moment)[0] == 200
+        status, body = found.healthz(moment)
+        assert status == 503
+        assert b'"nodeEligible":true,"healthy":false' in body
+    found.gives_way = False
+    assert found.healthz(NOW)[0] == 200

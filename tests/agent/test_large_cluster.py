@@ -52,7 +52,7 @@ def test_a_full_pass_is_all_of_one_sort(endpoints: int, expected: set[bool]) -> 
     pipeline, kernel = started(world(endpoints - 2))
     assert commented(kernel) == expected
     assert not pipeline.outgrown
-    assert pipeline.differences(kernel.dump()) == []
+    assert pipeline.differences(kernel.dump()) == {}
 
 
 @pytest.mark.parametrize(

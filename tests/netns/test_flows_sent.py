@@ -2,48 +2,28 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from support.flows import CLUSTER_CIDR, FLOWS, NODE_NAME, Flow
 from support.judge import judge_sent, objects
-from support.site import Site, site
-from svcagent.metrics import Metrics
-from svcagent.node import set_sysctls
-from svcagent.options import parse as parse_options
-from svcagent.sync import Agent
-from svckube.objects import EndpointSlice, Node, Service
-from svckube.store import Listed
-from svcnet.rules import FAMILIES
-from svcnet.writers import Flavour, Iptables
+from support.site import site
+from support.stepped import Stepped
 
 pytestmark = pytest.mark.netns
 
 Sent = dict[str, Counter[tuple[str, str]]]
 
 
-def programmed(found: Site, flavour: Flavour) -> Agent:
-    """An agent that has done its first pass on the site's node. Call it inside the node's namespace."""
-    options = parse_options(["--cluster-cidr", CLUSTER_CIDR, "--conntrack-max-per-core", "0"])
-    set_sysctls(options)
-    agent = Agent(options, NODE_NAME, [Iptables(family, flavour) for family in FAMILIES], Metrics(CollectorRegistry()))
-    services = tuple(each for each in objects() if isinstance(each, Service))
-    slices = tuple(each for each in objects() if isinstance(each, EndpointSlice))
-    agent.receive([Listed(Service, services), Listed(EndpointSlice, slices), Listed(Node, ())])
-    agent.step(time.monotonic())
-    return agent
-
-
 @pytest.fixture(scope="module", params=["nft", "legacy"])
 def sent(request: pytest.FixtureRequest) -> Iterator[Sent]:
     with site(request.param) as found:
         with found.node.entered():
-            agent = programmed(found, request.param)
-            assert agent.livez()[0] == 200
+            stepped = Stepped(request.param, "--cluster-cidr", CLUSTER_CIDR, node=NODE_NAME)
+            stepped.start(*objects())
+            assert stepped.agent.livez()[0] == 200
         yield found.send_all(FLOWS)
 
 

@@ -38,8 +38,10 @@ PURE = [
     "svcnet.trace",
     "svcagent.compile",
     "svcagent.configuration",
+    "svcagent.conflict",
     "svcagent.dialect",
     "svcagent.dispatch",
+    "svcagent.doubts",
     "svcagent.culprits",
     "svcagent.flows",
     "svcagent.health",
@@ -79,7 +81,7 @@ DOORS = {
     "kubernetes": {"svckube.access"},
     "urllib3": {"svckube.access"},
     "dnslib": {"svcdns.wire"},
-    "pyroute2": {"svcnet.conntrack", "svcnet.links", "svclab.netns"},
+    "pyroute2": {"svcnet.conntrack", "svcnet.links", "svcnet.tables", "svclab.netns"},
     "prometheus_client": {"svckube.observe", "svcagent.metrics", "svcdns.tally"},
 }
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from svcagent import node
+from svcagent import node, served
 from svcagent.inspection import manifest
 from svcagent.inspection.inventory import Inventory, LabelledPod, SelectingService, inventory
 from svcagent.inspection.manifest import Manifest
@@ -22,19 +22,13 @@ from svckube import reflector
 from svckube.access import Access, AccessError, from_kubeconfig, in_cluster
 from svckube.objects import KubeObject
 from svckube.reflector import Resource
-from svckube.stream import MalformedError, page
+from svckube.stream import MalformedError, page, prepare
+
+prepare(SelectingService, LabelledPod)
 
 PAGE = 500
 NEAR_ENOUGH = 20
 """How many pods of other namespaces are asked for that have a Service's labels: one would do for the hint."""
-
-# With kube-proxy's selectors: what another proxy serves and what has no cluster IP is not even sent to us.
-SERVED_SERVICES = msgspec.structs.replace(
-    reflector.SERVICES,
-    label_selector="!service.kubernetes.io/service-proxy-name",
-    field_selector="spec.clusterIP!=None",
-)
-SERVED_SLICES = msgspec.structs.replace(reflector.ENDPOINT_SLICES, label_selector="!service.kubernetes.io/headless")
 
 Tell = Callable[[str], None]
 
@@ -78,8 +72,8 @@ def listed(access: Access, resource: Resource, tell: Tell) -> Iterator[KubeObjec
 
 def from_api(access: Access, tell: Tell) -> Inventory:
     """Services with their selectors, EndpointSlices and Nodes: all that shapes rules, as `run` sees it."""
-    services = msgspec.structs.replace(SERVED_SERVICES, kind=SelectingService)
-    resources = (services, SERVED_SLICES, reflector.NODES)
+    services = msgspec.structs.replace(served.SERVICES, kind=SelectingService)
+    resources = (services, served.SLICES, reflector.NODES)
     return inventory(each for resource in resources for each in listed(access, resource, tell))
 
 

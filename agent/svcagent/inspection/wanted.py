@@ -66,7 +66,7 @@ def site(options: Options, objects: Inventory, name: str, *, accounting: bool = 
         )
         for family in FAMILIES
     }
-    return Site(NodeView(name, labels.zone if labels else ""), dialects, addresses)
+    return Site(NodeView(name, labels.zone if labels else "", options.external_ip_ranges), dialects, addresses)
 
 
 def _chains(objects: Inventory, keys: Iterable[str] | None, where: Site, family: Family) -> tuple[Tables, Pipeline]:
