@@ -24,7 +24,7 @@ import yaml  # type: ignore[import-untyped]  # comes without types
 
 from svcagent import kinds, options
 from svcagent.kinds import InvalidError, Kind, MistypedError
-from svcagent.options import DETECT_LOCAL_MODES, MODES, ONLY_IPTABLES, Options, OptionsError
+from svcagent.options import DETECT_LOCAL_MODES, MODES, ONLY_IPTABLES, Options, OptionsError, interface
 
 API_VERSION = "kubeproxy.config.k8s.io/v1alpha1"
 KIND = "KubeProxyConfiguration"
@@ -266,6 +266,11 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
     ):
         if values["detectLocalMode"] == mode and not values[f"detectLocal.{field}"]:
             yield f'{KIND}.DetectLocalConfiguration.{name}: Invalid value: "": must not be empty'
+        try:
+            interface(values[f"detectLocal.{field}"])
+        except ValueError as error:
+            shown = json.dumps(values[f"detectLocal.{field}"])
+            yield f"{KIND}.DetectLocalConfiguration.{name}: Invalid value: {shown}: {error}"
     healthz = values["healthzBindAddress"]
     if healthz == values["metricsBindAddress"]:
         why = "must not be HealthzBindAddress: both answer /healthz"

@@ -8,13 +8,13 @@ that they stay outside; everything made later belongs to the node.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from http import HTTPStatus
 
 from svcagent import configuration, conflict, listening, names, node, rivals, served, status, sync
 from svcagent.events import Events, Happening
-from svcagent.metrics import Metrics, PacketCounters, ReflectorCounters
+from svcagent.metrics import ConntrackTotals, Metrics, PacketCounters, ReflectorCounters, RestClient
 from svcagent.options import Options
 from svckube import observe, reflector
 from svckube.access import Access, from_kubeconfig, in_cluster
@@ -54,6 +54,8 @@ def _families(flavour: Flavour) -> list[Iptables]:
 def run(chosen: Options, inbox: sync.Inbox) -> None:
     """Works until SIGTERM, SIGINT, or a `Stop` in the inbox. The rules stay."""
     access = in_cluster() if not (chosen.kubeconfig or chosen.master) else _access(chosen)
+    registry = observe.registry()
+    access.told = RestClient(registry).answered
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: inbox.put(sync.Stop()))
     name = node.name(chosen.hostname_override)
@@ -64,7 +66,9 @@ def run(chosen: Options, inbox: sync.Inbox) -> None:
             each.start()
             closing.callback(each.stop)
         enter(chosen.netns)
-        _work(chosen, name, inbox, Events(access, name), watched, closing)
+        for collector in (ReflectorCounters(watched.items()), PacketCounters(), ConntrackTotals()):
+            registry.register(collector)
+        _work(chosen, name, inbox, Events(access, name), registry, closing)
 
 
 def _access(chosen: Options) -> Access:
@@ -97,16 +101,13 @@ def _work(
     name: str,
     inbox: sync.Inbox,
     events: Events,
-    watched: Mapping[str, reflector.Reflector],
+    registry: observe.Registry,
     closing: ExitStack,
 ) -> None:
     if rival := _rival(chosen):
         raise StartError(rival)
     flavour = flavour_of(chosen.flavour)
     configz = configuration.configz(chosen)
-    registry = observe.registry()
-    registry.register(ReflectorCounters(watched.items()))
-    registry.register(PacketCounters())
     metrics = Metrics(registry)
     metrics.unset.set(set_up(chosen))
     families = _families(flavour)

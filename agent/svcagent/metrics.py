@@ -15,7 +15,8 @@ from prometheus_client.registry import Collector
 from svcagent import names
 from svcagent.patch import Patch
 from svckube.reflector import Reflector
-from svcnet import accounting
+from svcnet import accounting, conntrack
+from svcnet.conntrack import ConntrackError
 from svcnet.rules import Family
 
 _SYNC = tuple(0.001 * 2**exponent for exponent in range(15))
@@ -129,6 +130,45 @@ class PacketCounters(Collector):
             except OSError:
                 continue
             yield CounterMetricFamily(f"kubeproxy_iptables_{series}", text, value=packets)
+
+
+class ConntrackTotals(Collector):
+    """How full connection tracking is, and what it could not take in: packets lost for no visible reason."""
+
+    def collect(self) -> Iterator[Metric]:
+        try:
+            found = conntrack.totals()
+        except ConntrackError:
+            return
+        yield GaugeMetricFamily("svcplane_conntrack_entries", "Entries of the table", found.entries)
+        yield GaugeMetricFamily("svcplane_conntrack_max_entries", "Room in the table", found.max_entries)
+        for name, text, value in (
+            ("insert_failed", "Entries that lost a race and their packet", found.insert_failed),
+            ("dropped", "Packets dropped because the table was full", found.dropped),
+            ("early_dropped", "Entries dropped to make room", found.early_dropped),
+        ):
+            yield CounterMetricFamily(f"svcplane_conntrack_{name}", text, value)
+
+
+class RestClient:
+    """Requests to the API server, with client-go's names, as dashboards for kube-proxy show them."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._requests = Counter(
+            "rest_client_requests_total", "Answers of the API server", ["code", "method", "host"], registry=registry
+        )
+        self._duration = Histogram(
+            "rest_client_request_duration_seconds",
+            "Until the API server's answer begins",
+            ["verb", "host"],
+            buckets=(0.005, 0.025, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60),
+            registry=registry,
+        )
+
+    def answered(self, method: str, host: str, code: str, seconds: float) -> None:
+        """`code` is the HTTP status, or `<error>` where no answer came."""
+        self._requests.labels(code, method, host).inc()
+        self._duration.labels(method, host).observe(seconds)
 
 
 class ReflectorCounters(Collector):

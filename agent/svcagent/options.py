@@ -126,6 +126,17 @@ def _cidrs(text: str) -> tuple[str, ...]:
     return tuple(canonical_cidr(part.strip()) for part in text.split(",") if part.strip())
 
 
+# What becomes a word of a rule. The kernel allows a little more; nobody uses it (dev_valid_name, IFNAMSIZ).
+_INTERFACE = re.compile(r"[A-Za-z0-9._:@-]{0,15}\Z")
+
+
+def interface(text: str) -> str:
+    """The name of an interface, or its beginning; "" for none. ValueError if it can be none."""
+    if not _INTERFACE.match(text):
+        raise ValueError("is not the name of an interface")
+    return text
+
+
 def _gates(text: str) -> tuple[tuple[str, bool], ...]:
     parts = (part.partition("=") for part in text.split(",") if part.strip())
     return tuple(sorted({name.strip(): _boolean(value.strip()) for name, _, value in parts}.items()))
@@ -229,8 +240,8 @@ def add_flags(parser: argparse.ArgumentParser) -> dict[str, str]:
     flag("--proxy-mode", "proxy_mode", str, "iptables, and no other")
     add("--detect-local-mode", "detect_local_mode", choices=DETECT_LOCAL_MODES, help="(ClusterCIDR)")
     flag("--cluster-cidr", "cluster_cidr", _cluster_cidrs, "addresses of the pods; dual stack: two, with a comma")
-    flag("--pod-bridge-interface", "pod_bridge_interface", str, "the pods' bridge, for mode BridgeInterface")
-    flag("--pod-interface-name-prefix", "pod_interface_name_prefix", str, "for mode InterfaceNamePrefix")
+    flag("--pod-bridge-interface", "pod_bridge_interface", interface, "the pods' bridge, for mode BridgeInterface")
+    flag("--pod-interface-name-prefix", "pod_interface_name_prefix", interface, "for mode InterfaceNamePrefix")
     switch("--masquerade-all", "masquerade_all", "masquerade all traffic to cluster IPs")
     flag("--iptables-masquerade-bit", "masquerade_bit", _bit, "packet mark bit for masquerading, 0-31 (14)")
     switch("--iptables-localhost-nodeports", "localhost_nodeports", "serve node ports on 127.0.0.1 too (IPv4)")

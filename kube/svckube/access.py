@@ -32,7 +32,7 @@ from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, TypeAlias, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import msgspec
 import urllib3
@@ -68,6 +68,9 @@ Query: TypeAlias = Mapping[str, str]
 
 
 _log = logging.getLogger(__name__)
+
+
+Told: TypeAlias = Callable[[str, str, str, float], None]
 
 
 class AccessError(Exception):
@@ -167,7 +170,10 @@ class Watch:
 
 
 class Access:
-    """Requests to one API server. `load` makes a fresh package Configuration; `origin` names it in messages."""
+    """Requests to one API server. `load` makes a fresh package Configuration; `origin` names it in messages.
+
+    `told` hears of every answer, from the thread that asked: method, host, HTTP status or `<error>`, seconds.
+    """
 
     def __init__(self, load: Callable[[], Configuration], origin: str, server: str = "") -> None:
         self._load = load
@@ -177,6 +183,7 @@ class Access:
         self._running: Future[object] | None = None
         self._session = self._fresh()
         self._stale = False
+        self.told: Told = lambda method, host, code, seconds: None
 
     @property
     def server(self) -> str:
@@ -234,18 +241,23 @@ class Access:
     ) -> urllib3.BaseHTTPResponse:
         url = session.base + path + (f"?{urlencode(query)}" if query else "")
         timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=read_seconds)
+        began, code = time.monotonic(), "<error>"
         try:
             with self._lock:
                 headers = self._bounded(session.headers)
             if body is not None:
                 headers["Content-Type"] = "application/json"
-            return session.pool.request(  # type: ignore[no-any-return]  # the package is untyped; it is urllib3's pool
+            response: urllib3.BaseHTTPResponse = session.pool.request(
                 method, url, headers=headers, body=body, timeout=timeout, preload_content=False, retries=False
             )
+            code = str(response.status)
+            return response
         except Exception as error:
             failure = _translated(error, f"{what} at {session.base} ({self._origin})")
             self._stale = failure.fault == "config"  # a CA or key file that changed or went: read them anew next time
             raise failure from error
+        finally:
+            self.told(method, urlsplit(session.base).netloc, code, time.monotonic() - began)
 
     def _refusal(self, response: urllib3.BaseHTTPResponse, what: str) -> AccessError:
         status = response.status

@@ -31,6 +31,7 @@ REQUEST_SECONDS = 5.0
 HEAD_LIMIT = 16 << 10  # bytes
 
 Answer: TypeAlias = tuple[int, str, bytes] | tuple[int, str, bytes, Mapping[str, str]]
+Registry: TypeAlias = CollectorRegistry
 Route: TypeAlias = Callable[[], Answer]
 
 TEXT = "text/plain; charset=utf-8"

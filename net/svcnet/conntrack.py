@@ -10,6 +10,7 @@ import errno
 import socket
 from collections.abc import Iterable
 
+import msgspec
 import pyroute2
 from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
 from pyroute2.netlink.nfnetlink.nfctsocket import NFCTAttrTuple
@@ -68,6 +69,37 @@ def _addresses(direction: pyroute2.netlink.nla) -> tuple[str, str]:
     addresses = direction.get_attr("CTA_TUPLE_IP")
     version = "V4" if addresses.get_attr("CTA_IP_V4_SRC") is not None else "V6"
     return addresses.get_attr(f"CTA_IP_{version}_SRC"), addresses.get_attr(f"CTA_IP_{version}_DST")
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """The table of this namespace as a whole. Failed inserts, drops (table full) and early drops count since boot."""
+
+    entries: int
+    max_entries: int
+    insert_failed: int
+    dropped: int
+    early_dropped: int
+
+
+def totals() -> Totals:
+    """How full the table is, and what it could not take in; ConntrackError if it cannot be read."""
+    try:
+        with pyroute2.NFCTSocket() as table:
+            size = next(iter(table.count()))
+            processors = list(table.stat())
+    except (NetlinkError, OSError, StopIteration) as error:
+        raise ConntrackError(f"cannot read the totals of conntrack: {error}") from error
+
+    def summed(name: str) -> int:
+        return sum(each.get_attr(f"CTA_STATS_{name}") or 0 for each in processors)
+
+    return Totals(
+        size.get_attr("CTA_STATS_GLOBAL_ENTRIES") or 0,
+        size.get_attr("CTA_STATS_GLOBAL_MAX_ENTRIES") or 0,
+        summed("INSERT_FAILED"),
+        summed("DROP"),
+        summed("EARLY_DROP"),
+    )
 
 
 def delete(family: Family, flows: Iterable[Flow]) -> int:

@@ -150,3 +150,11 @@ def test_flags_that_contradict_each_other(flags: list[str], message: str) -> Non
 def test_both_addresses_may_be_switched_off() -> None:
     off = parse(["--healthz-bind-address=", "--metrics-bind-address="])
     assert (off.healthz_bind_address, off.metrics_bind_address) == ("", "")
+
+
+@pytest.mark.parametrize("flag", ["--pod-bridge-interface", "--pod-interface-name-prefix"])
+@pytest.mark.parametrize("text", ["br0 -j ACCEPT", 'br"0', "br\n0", "sixteen-letters-", "br/0"])
+def test_what_is_no_interface_is_refused(flag: str, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse([flag, text])
+    assert "is not the name of an interface" in capsys.readouterr().err

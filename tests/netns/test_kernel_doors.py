@@ -62,6 +62,18 @@ def test_flows_are_read_and_deleted_by_family(host: Host, family: Family, addres
         each.close()
 
 
+def test_totals_of_the_table(host: Host) -> None:
+    Iptables("IPv4", "nft").restore(TRACKED)
+    before = conntrack.totals()
+    held = talk("IPv4", "127.0.0.1", socket.SOCK_DGRAM)
+    after = conntrack.totals()
+    assert after.entries == before.entries + 1
+    assert after.max_entries > after.entries
+    assert (after.insert_failed, after.dropped, after.early_dropped) == (0, 0, 0)
+    for each in held:
+        each.close()
+
+
 def test_a_translated_flow_shows_where_its_answers_come_from(host: Host) -> None:
     rule = "-A OUTPUT -d 10.96.0.10/32 -p udp -m udp --dport 53 -j DNAT --to-destination 127.0.0.1:5353"
     Iptables("IPv4", "nft").restore(f"*nat\n{rule}\nCOMMIT\n")
