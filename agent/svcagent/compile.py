@@ -13,14 +13,13 @@ A packet to a service meets, in this order:
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TypeAlias
 
 import msgspec
 
 from svcagent import names
 from svcagent.dialect import Dialect
-from svcagent.resolve import ResolvedPort
+from svcagent.resolve import ResolvedPort, within
 from svcagent.topology import Endpoint
 from svcnet.rules import (
     ACCEPT,
@@ -196,16 +195,12 @@ def _firewall(p: _Port) -> list[Rule]:
     port, ext = p.port, Jump(p.ext)
     comment = Comment(f"{port.name} loadbalancer IP")
     sources = list(port.source_ranges)
-    if _inside_any(p.dialect.node_ip, port.source_ranges):
+    if p.dialect.node_ip and within(p.dialect.node_ip, port.source_ranges):
         # What the node sends to the load balancer's address may carry that address as its source.
         sources += [host_cidr(address) for address in port.load_balancer_ips]
     rules = [Rule(source=cidr, matches=(comment,), target=ext) for cidr in sources]
     rest = Comment(f"other traffic to {port.name} will be dropped by {names.PROXY_FIREWALL}")
     return [*rules, Rule(matches=(rest,))]
-
-
-def _inside_any(address: str, cidrs: tuple[str, ...]) -> bool:
-    return bool(address) and any(ipaddress.ip_address(address) in ipaddress.ip_network(cidr) for cidr in cidrs)
 
 
 def _balanced(endpoints: tuple[Endpoint, ...], p: _Port) -> list[Rule]:

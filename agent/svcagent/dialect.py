@@ -7,13 +7,13 @@ and `skeleton` read all that varies. Two equal dialects give equal rules.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from typing import Literal
 
 import msgspec
 
 from svcagent.options import Options
-from svcagent.resolve import canonical_address, canonical_cidr, family_of
+from svcagent.resolve import canonical_address, canonical_cidr, family_of, within
 from svckube.objects import Node
 from svcnet.rules import Family, Not, Reject, Rule, host_cidr
 
@@ -119,10 +119,6 @@ def _node_port_cidrs(options: Options, family: Family, own: str) -> tuple[str, .
     return () if any(cidr.endswith("/0") for cidr in cidrs) else cidrs
 
 
-def _inside(address: str, cidrs: Iterable[str]) -> bool:
-    return any(ip_address(address) in ip_network(cidr) for cidr in cidrs)
-
-
 def dialect(
     options: Options,
     family: Family,
@@ -136,10 +132,10 @@ def dialect(
     """The dialect of one family. `addresses` are all that this node's interfaces carry, of either family."""
     own = own_ip(options, node, family)
     cidrs = _node_port_cidrs(options, family, own)
-    localhost = options.localhost_nodeports and family == "IPv4" and (not cidrs or _inside(LOOPBACK["IPv4"], cidrs))
+    localhost = options.localhost_nodeports and family == "IPv4" and (not cidrs or within(LOOPBACK["IPv4"], cidrs))
     served: tuple[str, ...] | None = None
     if cidrs:
-        candidates = (each for each in addresses if family_of(each) == family and _inside(each, cidrs))
+        candidates = (each for each in addresses if family_of(each) == family and within(each, cidrs))
         served = tuple(sorted(each for each in candidates if localhost or not ip_address(each).is_loopback))
     return Dialect(
         family=family,

@@ -32,6 +32,12 @@ class Happening(msgspec.Struct, frozen=True):
     regarding: tuple[str, str, str]
 
 
+def service_warning(service: str, reason: str, action: str, note: str) -> Happening:
+    """A Warning about a Service (`namespace/name`)."""
+    namespace, _, name = service.partition("/")
+    return Happening("Warning", reason, action, note, ("Service", namespace, name))
+
+
 def body(happening: Happening, node: str, nanoseconds: int) -> dict[str, object]:
     """The Event as the API takes it; `nanoseconds` of Unix time make its name unique."""
     kind, namespace, name = happening.regarding

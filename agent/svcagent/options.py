@@ -106,8 +106,12 @@ def _boolean(text: str) -> bool:
     return values[text.lower()]
 
 
+def _cidrs(text: str) -> tuple[str, ...]:
+    return tuple(canonical_cidr(part.strip()) for part in text.split(",") if part.strip())
+
+
 def _cluster_cidrs(text: str) -> tuple[str, ...]:
-    cidrs = tuple(canonical_cidr(part.strip()) for part in text.split(",") if part.strip())
+    cidrs = _cidrs(text)
     if len(cidrs) > 2 or len({family_of(cidr) for cidr in cidrs}) != len(cidrs):
         raise ValueError(f"{text!r} is neither one CIDR nor an IPv4 and an IPv6 one")
     return cidrs
@@ -119,11 +123,7 @@ def _nodeport_addresses(text: str) -> tuple[str, ...]:
         if parts != ("primary",):
             raise ValueError('"primary" stands alone')
         return parts
-    return tuple(canonical_cidr(part) for part in parts)
-
-
-def _cidrs(text: str) -> tuple[str, ...]:
-    return tuple(canonical_cidr(part.strip()) for part in text.split(",") if part.strip())
+    return _cidrs(text)
 
 
 # What becomes a word of a rule. The kernel allows a little more; nobody uses it (dev_valid_name, IFNAMSIZ).

@@ -103,6 +103,12 @@ def family_of(text: str) -> Family:
     return "IPv6" if ":" in text else "IPv4"
 
 
+def within(address: str, cidrs: Iterable[str]) -> bool:
+    """Whether an address lies in one of the CIDRs; those of the other family hold none of its addresses."""
+    parsed = ipaddress.ip_address(address)
+    return any(parsed in ipaddress.ip_network(cidr) for cidr in cidrs)
+
+
 def _of_family(texts: Iterable[str], family: Family, what: str, problems: list[str]) -> tuple[str, ...]:
     found = []
     for text in texts:
@@ -136,8 +142,7 @@ def _external_ips(
     found = _of_family(service.spec.external_ips or (), family, "externalIP", problems)
     if ranges is None:
         return found
-    networks = [ipaddress.ip_network(each) for each in ranges]
-    allowed = tuple(each for each in found if any(ipaddress.ip_address(each) in network for network in networks))
+    allowed = tuple(each for each in found if within(each, ranges))
     problems += [f"externalIP {each} is not allowed on this node" for each in found if each not in allowed]
     return allowed
 

@@ -26,7 +26,7 @@ from svcagent import node as host
 from svcagent.culprits import culprits, suspects
 from svcagent.dialect import Dialect, dialect
 from svcagent.doubts import Differences, Doubts, shown
-from svcagent.events import Happening
+from svcagent.events import Happening, service_warning
 from svcagent.flows import stale
 from svcagent.health import Health
 from svcagent.healthcheck import HealthChecks
@@ -348,17 +348,14 @@ class Agent:
         for key in bad:
             log.error("service left out", extra=fields(service=key, family=family.name, refused=error))
             note = f"{family.name} rules of this Service are refused on this node: {error}"
-            namespace, _, name = key.partition("/")
-            self._announce(Happening("Warning", "FailedToProgram", "Sync", note, ("Service", namespace, name)))
+            self._announce(service_warning(key, "FailedToProgram", "Sync", note))
 
     def _update_checks(self, family: Family, pipeline: Pipeline) -> None:
         failures = family.checks.update(pipeline.health_checks, pipeline.dialect.node_port_addresses)
         for key, failure in failures.items():
             if family.check_failures.get(key) != failure:
                 log.error("no health check", extra=fields(service=key, family=family.name, error=failure))
-                namespace, _, name = key.partition("/")
-                regarding = ("Service", namespace, name)
-                self._announce(Happening("Warning", "FailedToStartServiceHealthcheck", "Listen", failure, regarding))
+                self._announce(service_warning(key, "FailedToStartServiceHealthcheck", "Listen", failure))
         family.check_failures = failures
 
     def _end_stale_flows(self, pipeline: Pipeline) -> None:
