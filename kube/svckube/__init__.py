@@ -25,5 +25,5 @@ Why not the `kubernetes` package's own models? They take fifty times as long as 
 keep every field. What the package does well, finding credentials and keeping them fresh, is used.
 
 Missing: streamed lists (`sendInitialEvents`, KEP-3157), which would lower the server's memory in a mass restart;
-protobuf and CBOR; HTTP/2, hence one TCP connection a watch; writes other than create.
+protobuf and CBOR; HTTP/2, hence one TCP connection a watch.
 """

@@ -1,8 +1,8 @@
 """The door to the API server and to the `kubernetes` package: credentials, TLS, connections; bytes in, bytes out.
 
-In: a kubeconfig or a pod's service account. Out: an `Access` with `get`, `create` and `watch`, which many threads may
-use at once. The package finds and refreshes the credentials and builds the connection pool; nothing here knows what
-the bytes mean. Every foreign exception is translated into `AccessError`, which says whose fault it is. Refused: a
+In: a kubeconfig or a pod's service account. Out: an `Access` with `get`, `watch` and the writing verbs, which many
+threads may use at once. The package finds and refreshes the credentials and builds the connection pool; nothing here
+knows what the bytes mean. Every foreign exception is translated into `AccessError`, which says whose fault it is. Refused: a
 missing or broken kubeconfig (named), redirects (credentials are for one server), TLS that does not verify.
 
 The package reads files and starts exec plugins once, and renews a token only when it knows its expiry. So a 401 makes
@@ -62,6 +62,10 @@ SOCKET_OPTIONS = [
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 5),
     (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 45_000),
 ]
+
+JSON = "application/json"
+MERGE_PATCH = "application/merge-patch+json"  # RFC 7396
+STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
 
 Fault: TypeAlias = Literal["server", "network", "credentials", "config"]
 Query: TypeAlias = Mapping[str, str]
@@ -198,6 +202,18 @@ class Access:
         """POSTs a JSON object; returns the object as the server stored it. Raises AccessError."""
         return self._body("POST", path, {}, body)
 
+    def update(self, path: str, body: bytes) -> bytes:
+        """PUTs a JSON object with its resourceVersion; returns it as stored. AccessError, 409 if it has moved on."""
+        return self._body("PUT", path, {}, body)
+
+    def patch(self, path: str, body: bytes, content_type: str = MERGE_PATCH) -> bytes:
+        """PATCHes; returns the object as stored. Raises AccessError."""
+        return self._body("PATCH", path, {}, body, content_type)
+
+    def delete(self, path: str, options: bytes | None = None) -> bytes:
+        """DELETEs, with a JSON `DeleteOptions` if given; returns the object or a Status. Raises AccessError."""
+        return self._body("DELETE", path, {}, options)
+
     def watch(self, path: str, query: Query, stall_seconds: float) -> Watch:
         """To be used in a `with`, which sends the request. Raises AccessError; silence of stall_seconds is one, too."""
         what = f"watch {path}"
@@ -207,9 +223,9 @@ class Access:
         """Closes idle connections. Open watches are closed by who opened them."""
         self._session.pool.clear()
 
-    def _body(self, method: str, path: str, query: Query, body: bytes | None) -> bytes:
+    def _body(self, method: str, path: str, query: Query, body: bytes | None, content_type: str = JSON) -> bytes:
         what = f"{method} {path}"
-        response = self._answer(method, path, query, body, READ_SECONDS, what)
+        response = self._answer(method, path, query, body, READ_SECONDS, what, content_type)
         try:
             return _read_all(response, what)
         except Exception as error:
@@ -217,14 +233,21 @@ class Access:
             raise _translated(error, what) from error
 
     def _answer(
-        self, method: str, path: str, query: Query, body: bytes | None, read_seconds: float, what: str
+        self,
+        method: str,
+        path: str,
+        query: Query,
+        body: bytes | None,
+        read_seconds: float,
+        what: str,
+        content_type: str = JSON,
     ) -> urllib3.BaseHTTPResponse:
         session = self._current()
-        response = self._send(session, method, path, query, body, read_seconds, what)
+        response = self._send(session, method, path, query, body, read_seconds, what, content_type)
         if response.status == http.client.UNAUTHORIZED:
             response.close()
             session = self._renewed(session)
-            response = self._send(session, method, path, query, body, read_seconds, what)
+            response = self._send(session, method, path, query, body, read_seconds, what, content_type)
         if 200 <= response.status < 300:
             return response
         raise self._refusal(response, what)
@@ -238,6 +261,7 @@ class Access:
         body: bytes | None,
         read_seconds: float,
         what: str,
+        content_type: str,
     ) -> urllib3.BaseHTTPResponse:
         url = session.base + path + (f"?{urlencode(query)}" if query else "")
         timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=read_seconds)
@@ -246,7 +270,7 @@ class Access:
             with self._lock:
                 headers = self._bounded(session.headers)
             if body is not None:
-                headers["Content-Type"] = "application/json"
+                headers["Content-Type"] = content_type
             response: urllib3.BaseHTTPResponse = session.pool.request(
                 method, url, headers=headers, body=body, timeout=timeout, preload_content=False, retries=False
             )

@@ -10,7 +10,7 @@ field is required, so those lists are optional here: read them as `slice.endpoin
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import field
@@ -47,6 +47,17 @@ class KubeObject(Value, frozen=True):
         """`namespace/name`, or `name` for cluster-scoped objects: how logs and kubectl name an object."""
         meta = self.metadata
         return f"{meta.namespace}/{meta.name}" if meta.namespace else meta.name
+
+
+class Document(KubeObject, frozen=True):
+    """An object of any kind with all its fields, as JSON values: for programs that write objects back."""
+
+    body: dict[str, Any] = {}
+
+    @classmethod
+    def of(cls, body: dict[str, Any]) -> Document:
+        """Raises msgspec.ValidationError if the metadata is none."""
+        return cls(msgspec.convert(body.get("metadata"), ObjectMeta), body)
 
 
 Protocol: TypeAlias = Literal["TCP", "UDP", "SCTP"]

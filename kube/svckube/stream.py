@@ -13,14 +13,16 @@ a list that is no list raises `MalformedError`. A last line without its newline 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import field
 
-from svckube.objects import EndpointSlice, KubeObject, Namespace, Node, ObjectMeta, Pod, Service
+from svckube.objects import Document, EndpointSlice, KubeObject, Namespace, Node, ObjectMeta, Pod, Service
 
 K = TypeVar("K", bound=KubeObject)
+T = TypeVar("T")
 
 LINE_LIMIT = (
     64 << 20
@@ -155,7 +157,33 @@ class _Decoders(Generic[K]):
         self.object: msgspec.json.Decoder[K] = msgspec.json.Decoder(kind)
 
 
-_decoders: dict[type[KubeObject], _Decoders[Any]] = {}
+class _Wrapping(Generic[T]):
+    """A decoder and what makes the wanted value of what it reads."""
+
+    def __init__(self, decoder: msgspec.json.Decoder[Any], wrap: Callable[[Any], T]) -> None:
+        self._decoder = decoder
+        self._wrap = wrap
+
+    def decode(self, data: bytes | msgspec.Raw) -> T:
+        return self._wrap(self._decoder.decode(data))
+
+
+class _DocumentDecoders:
+    """`_Decoders` for objects that are kept whole: msgspec reads plain JSON values, `Document.of` wraps them."""
+
+    def __init__(self) -> None:
+        self.event = _Wrapping(
+            msgspec.json.Decoder(_Event[dict[str, Any]]),  # type: ignore[type-var]  # not a KubeObject yet
+            lambda event: _Event(event.type, Document.of(event.object)),
+        )
+        self.list = _Wrapping(
+            msgspec.json.Decoder(_List[dict[str, Any]]),  # type: ignore[type-var]  # not KubeObjects yet
+            lambda read: _List(read.metadata, tuple(map(Document.of, read.items or ()))),
+        )
+        self.object = _Wrapping(msgspec.json.Decoder(dict[str, Any]), Document.of)
+
+
+_decoders: dict[type[KubeObject], Any] = {Document: _DocumentDecoders()}  # of _Decoders
 
 
 def prepare(*kinds: type[KubeObject]) -> None:

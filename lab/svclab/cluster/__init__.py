@@ -1,0 +1,1 @@
+"""cluster of the lab."""

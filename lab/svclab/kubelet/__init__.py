@@ -1,0 +1,1 @@
+"""kubelet of the lab."""
