@@ -89,6 +89,24 @@ def test_a_get_asks_for_json_under_our_name(api: ScriptedServer, tmp_path: Path)
     assert asked.headers["authorization"] == "Bearer secret"
 
 
+@pytest.mark.parametrize(
+    ("ask", "method", "content_type"),
+    [
+        pytest.param(lambda access: access.update("/o", b"{}"), "PUT", "application/json", id="update"),
+        pytest.param(lambda access: access.patch("/o", b"{}"), "PATCH", "application/merge-patch+json", id="patch"),
+        pytest.param(lambda access: access.delete("/o", b"{}"), "DELETE", "application/json", id="delete"),
+    ],
+)
+def test_writing_verbs(
+    api: ScriptedServer, tmp_path: Path, ask: Callable[[Access], bytes], method: str, content_type: str
+) -> None:
+    api.script = [answer(200, b'{"stored": true}')]
+    assert ask(from_kubeconfig(kubeconfig(tmp_path, api.url))) == b'{"stored": true}'
+    (asked,) = api.requests
+    assert (asked.method, asked.path, asked.body) == (method, "/o", b"{}")
+    assert asked.headers["content-type"] == content_type
+
+
 def test_create_posts_the_object(api: ScriptedServer, tmp_path: Path) -> None:
     api.script = [answer(201, b'{"stored": true}')]
     access = from_kubeconfig(kubeconfig(tmp_path, api.url))

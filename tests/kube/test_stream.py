@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from svckube import stream as stream_module
-from svckube.objects import EndpointSlice, KubeObject, Namespace, Node, ObjectMeta, Pod, Service
+from svckube.objects import Document, EndpointSlice, KubeObject, Namespace, Node, ObjectMeta, Pod, Service
 from svckube.stream import (
     Applied,
     Bookmark,
@@ -94,12 +94,19 @@ def test_a_stream_says(body: bytes, want: list[tuple[Any, ...]], size: int) -> N
 
 
 @pytest.mark.parametrize(
-    "kind", [pytest.param(kind, id=kind.__name__) for kind in (Service, EndpointSlice, Node, Namespace, Pod)]
+    "kind", [pytest.param(kind, id=kind.__name__) for kind in (Service, EndpointSlice, Node, Namespace, Pod, Document)]
 )
 def test_control_events_are_read_for_every_kind(kind: type[KubeObject]) -> None:
     # A Status has a `status` string where Service has a struct, and nothing that contradicts an EndpointSlice.
     got = Stream(kind).feed(line("BOOKMARK", BOOKMARK) + line("ERROR", INTERNAL) + line("ERROR", EXPIRED))
     assert got == [Bookmark("99"), Failed(500, "InternalError", "etcd"), Gone("too old")]
+
+
+def test_a_document_keeps_everything() -> None:
+    kept = Document(ObjectMeta(name="bad", namespace="shop", resource_version="8"), BAD)
+    assert Stream(Document).feed(line("ADDED", BAD) + line("DELETED", BAD)) == [Applied(kept), Deleted(kept)]
+    assert page(list_of(BAD, NAMELESS), Document).objects == (kept,)
+    assert brief(Stream(Document).feed(line("MODIFIED", NAMELESS))[0]) == ("Skipped", "", "")
 
 
 LINES = [line("ADDED", WEB), line("MODIFIED", BAD), line("DELETED", WEB), line("BOOKMARK", BOOKMARK), b"\n", b"x\n"]
