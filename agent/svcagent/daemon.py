@@ -7,14 +7,17 @@ that they stay outside; everything made later belongs to the node.
 
 from __future__ import annotations
 
+import platform
 import signal
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from http import HTTPStatus
+from importlib import metadata
 
-from svcagent import configuration, conflict, listening, names, node, rivals, served, status, sync
+from svcagent import configuration, conflict, listening, names, node, rivals, served, status, sync, zpages
 from svcagent.events import Events, Happening
-from svcagent.metrics import ConntrackTotals, Metrics, PacketCounters, ReflectorCounters, RestClient
+from svcagent.metrics import ConntrackTotals, Metrics, PacketCounters, Pings, ReflectorCounters, RestClient
 from svcagent.options import Options
 from svckube import observe, reflector
 from svckube.access import Access, from_kubeconfig, in_cluster
@@ -116,6 +119,7 @@ def _work(
         notices.address_changes(lambda _: inbox.put(sync.AddressesChanged())),
     ):
         closing.callback(following.close)
+    pings, began = Pings(), time.time()
     agent = sync.Agent(chosen, name, families, metrics, announce=events.announce, rival=lambda: _rival(chosen))
     closing.callback(agent.close)
     routes: dict[str, dict[str, observe.Route]] = {
@@ -125,7 +129,11 @@ def _work(
         },
         chosen.metrics_bind_address: {
             "/metrics": observe.exposition(registry),
-            "/healthz": lambda: (HTTPStatus.OK, observe.TEXT, b"ok", NO_SNIFF),
+            "/metrics/slis": observe.exposition(pings.registry),
+            "/healthz": lambda: _ping(pings),
+            "/healthz/ping": lambda: (HTTPStatus.OK, observe.TEXT, b"ok"),
+            "/flagz": lambda: (HTTPStatus.OK, observe.TEXT, zpages.flagz(chosen), NO_SNIFF),
+            "/statusz": lambda: (HTTPStatus.OK, observe.TEXT, _statusz(began), NO_SNIFF),
             "/proxyMode": lambda: (HTTPStatus.OK, observe.TEXT, b"iptables", NO_SNIFF),
             status.PATH: lambda: (HTTPStatus.OK, "application/json", status.body(agent.status()), NO_SNIFF),
             "/configz": lambda: (HTTPStatus.OK, "application/json", configz, NO_SNIFF),
@@ -138,6 +146,20 @@ def _work(
     events.announce(Happening("Normal", "Starting", "StartAgent", "", ("Node", "", name)))
     sync.log.info("started", extra=observe.fields(node=name, iptables=flavour, netns=chosen.netns))
     agent.run(inbox)
+
+
+STATUSZ_PATHS = ("/configz", "/flagz", "/healthz", "/metrics", "/proxyMode")
+
+
+def _statusz(began: float) -> bytes:
+    version = metadata.version("svcplane")
+    return zpages.statusz(began, time.time(), platform.python_version(), version, STATUSZ_PATHS)
+
+
+def _ping(pings: Pings) -> observe.Answer:
+    """What the metrics server says of itself: that it is there."""
+    pings.answered()
+    return HTTPStatus.OK, observe.TEXT, b"ok", NO_SNIFF
 
 
 def _probe(metrics: Metrics, path: str, answer: tuple[int, bytes]) -> observe.Answer:

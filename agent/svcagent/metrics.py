@@ -171,6 +171,24 @@ class RestClient:
         self._duration.labels(method, host).observe(seconds)
 
 
+class Pings:
+    """What /metrics/slis tells of the one check behind the metrics server's /healthz (KEP-3466)."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._last = Gauge(
+            "kubernetes_healthcheck", "Result of the last check", ["name", "type"], registry=self.registry
+        )
+        self._total = Counter(
+            "kubernetes_healthchecks_total", "Results of checks", ["name", "status", "type"], registry=self.registry
+        )
+
+    def answered(self) -> None:
+        """The check was made, and passed: it has no way to fail."""
+        self._last.labels("ping", "healthz").set(1)
+        self._total.labels("ping", "success", "healthz").inc()
+
+
 class ReflectorCounters(Collector):
     """How the connection to the API server has been, by resource."""
 

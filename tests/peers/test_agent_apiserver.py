@@ -211,6 +211,14 @@ def keys_of(value: Any) -> Any:
     return value if isinstance(value, bool) else type(value).__name__
 
 
+# What two programs' pages for people have in common. kube-proxy draws lots for what stands behind a name: `:`, `=`, …
+PAGES = {
+    "/metrics/slis": r"^kubernetes_\S+ \d+",
+    "/flagz": r"^(?:Warning.*|(?:bind-address|masquerade-all)\b)",
+    "/statusz": r"^(?:Warning.*|(?:Started|Up|Binary version)\b)|/configz.*",
+}
+
+
 def test_health_answers_beside_the_real_kube_proxys(plane: ControlPlane, binaries: Path, tmp_path: Path) -> None:
     with agent_on(plane, tmp_path) as agent, lone_host("theirs") as host, plane.reached_from(host.name) as server:
         kubeconfig = plane.kubeconfig(USER, server=server)
@@ -229,7 +237,13 @@ def test_health_answers_beside_the_real_kube_proxys(plane: ControlPlane, binarie
             assert same(10256, "/healthz")[0] == 200
             assert same(10256, "/livez")[0] == 200
             assert same(10249, "/healthz") == (200, "ok")
+            assert same(10249, "/healthz/ping")[0] == 200
             assert same(10249, "/proxyMode") == (200, "iptables")
+            for path in PAGES:
+                ours, theirs = api_body(agent.host, 10249, path), api_body(host, 10249, path)
+                assert ours[0] == theirs[0] == 200, path
+                shown = [re.findall(PAGES[path], each[2], re.MULTILINE) for each in (ours, theirs)]
+                assert shown[0] == shown[1] != [], path
             for port, path in ((10256, "/nowhere"), (10249, "/livez")):
                 assert api_body(agent.host, port, path)[0] == api_body(host, port, path)[0] == 404
             node = plane.get(f"/api/v1/nodes/{NODE_NAME}")

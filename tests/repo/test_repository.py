@@ -63,6 +63,7 @@ PURE = [
     "svcagent.status",
     "svcagent.topology",
     "svcagent.triggers",
+    "svcagent.zpages",
     "svcdns.answer",
     "svcdns.index",
     "svcdns.names",
