@@ -17,6 +17,7 @@ from svcagent.inspection.status_command import NotRunningError
 from svcagent.options import OptionsError, add_flags, options
 from svckube.access import AccessError
 from svcnet.links import LinkError, NamespaceError
+from svcnet.nftrace import LiveTraceError
 from svcnet.tables import TableError
 from svcnet.writers import IptablesError
 
@@ -24,6 +25,7 @@ FAILURES = (
     AccessError,
     IptablesError,
     LinkError,
+    LiveTraceError,
     NamespaceError,
     NotRunningError,
     SourceError,

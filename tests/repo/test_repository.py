@@ -34,6 +34,7 @@ PURE = [
     "svckube.store",
     "svckube.stream",
     "svcnet.flow",
+    "svcnet.nfnetlink",
     "svcnet.rules",
     "svcnet.trace",
     "svcagent.compile",

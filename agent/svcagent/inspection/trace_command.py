@@ -2,7 +2,7 @@
 
 The rules are the installed ones (root), or those computed from a file or the API server (`--rules computed`, which
 `--file` implies). Names of Services come from the objects if there are any, else from the comments of the rules.
-Nothing is sent.
+Nothing is sent, but for `--live`: there a real packet is followed by the kernel's own trace.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 
 from svcagent import daemon, node
 from svcagent.dialect import LOOPBACK
-from svcagent.inspection import destinations, explain, sources, trace_report, wanted
+from svcagent.inspection import destinations, explain, live, sources, trace_report, wanted
 from svcagent.inspection.destinations import Destination, UnknownServiceError, service_key
 from svcagent.inspection.inventory import Inventory, LabelledPod, inventory
 from svcagent.inspection.sources import SourceError
@@ -77,6 +77,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rules", choices=("installed", "computed"), help="(default: installed; with --file: computed)"
     )
+    parser.add_argument("--live", action="store_true", help="follow a real packet, sent from here if the node sends")
+    parser.add_argument("--wait", type=float, default=30.0, metavar="SECONDS", help="for a packet of --live (30)")
     parser.add_argument("--json", action="store_true", help="one JSON object in place of text")
 
 
@@ -84,6 +86,8 @@ def run(parsed: argparse.Namespace, chosen: Options) -> int:
     """Prints the trace. Exit status 1 if the file had bad objects, which were skipped."""
     if (parsed.to is None) == (parsed.destination is None):
         raise SourceError("say once where the packet goes: --to SERVICE[:PORT] or --to ADDRESS:PORT")
+    if parsed.live and _computed(parsed):
+        raise SourceError("--live follows a packet through installed rules, not through computed ones")
     objects, access, status = _objects(parsed, chosen)
     pod = _pod(parsed.source, objects, access)
     if pod is not None and objects is not None:
@@ -92,13 +96,20 @@ def run(parsed: argparse.Namespace, chosen: Options) -> int:
     view = _view(parsed, chosen, objects, pod, computed=computed)
     if not computed and chosen.netns:
         links.enter(chosen.netns)
+    if parsed.live:
+        _check_live(chosen)
     here, known, goal = _place(parsed, chosen, objects, view)
     if objects is not None and access is not None and goal.service:
         objects = _with_pods(objects, access, goal.service)
     holders = _holders(objects) if objects else {}
     sender, notes = _sender(parsed, chosen, here, goal, pod, holders)
     packet = Packet(sender.address, goal.address, goal.port, goal.protocol, sender.interface)
-    outcomes = tuple(trace.trace(here.tables, here.host, packet))
+    if parsed.live:
+        packet, seen = live.seen(packet, parsed.source == "outside", here.tables, here.host, parsed.wait, _tell)
+        outcomes = (seen,)
+        here = msgspec.structs.replace(here, described=f"{here.described}, as the kernel met them")
+    else:
+        outcomes = tuple(trace.trace(here.tables, here.host, packet))
     question = explain.Question(packet, outcomes, here.host, here.view, tuple(known), objects)
     report = trace_report.Report(
         packet=packet,
@@ -115,6 +126,11 @@ def run(parsed: argparse.Namespace, chosen: Options) -> int:
     else:
         print(trace_report.text(report), end="")
     return status
+
+
+def _check_live(chosen: Options) -> None:
+    if daemon.flavour_of(chosen.flavour) != "nft":
+        raise SourceError("--live needs iptables-nft: the kernel's trace tells nothing of iptables-legacy's rules")
 
 
 def _tell(line: str) -> None:
