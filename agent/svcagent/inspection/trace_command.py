@@ -26,7 +26,7 @@ from svcagent.resolve import NodeView, canonical_address, family_of
 from svckube.access import Access
 from svcnet import links, rules, trace
 from svcnet.rules import FAMILIES, Family, Tables
-from svcnet.trace import Host, Packet
+from svcnet.trace import Host, Outcome, Packet
 from svcnet.writers import Iptables, IptablesError
 
 # Of the ranges for documentation (RFC 5737, RFC 3849): nobody's address.
@@ -104,6 +104,7 @@ def run(parsed: argparse.Namespace, chosen: Options) -> int:
     holders = _holders(objects) if objects else {}
     sender, notes = _sender(parsed, chosen, here, goal, pod, holders)
     packet = Packet(sender.address, goal.address, goal.port, goal.protocol, sender.interface)
+    outcomes: tuple[Outcome, ...]
     if parsed.live:
         packet, seen = live.seen(packet, parsed.source == "outside", here.tables, here.host, parsed.wait, _tell)
         outcomes = (seen,)
