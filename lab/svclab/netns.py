@@ -1,6 +1,7 @@
 """Hosts as network namespaces: create, connect, configure, remove; by pyroute2 and the kernel's own files.
 
-Every namespace made here is called `svcp-...`, and nothing else is ever removed. Removing a namespace removes the
+Every namespace made here is called `svcp-...`, and nothing else is ever removed. A pod may also be held by a process
+instead of a name: then its namespace ends with the process. Removing a namespace removes the
 links, routes, rules and conntrack entries in it. Addresses are `address/length`; duplicate detection of IPv6 is off,
 because it would make a new address unusable for a second.
 """
@@ -18,6 +19,7 @@ from pyroute2 import netns
 
 PREFIX = "svcp-"
 NUD_PERMANENT = 0x80
+IFA_F_NODAD = 0x02
 
 
 class Host:
@@ -72,13 +74,8 @@ class Host:
     @contextmanager
     def entered(self) -> Iterator[None]:
         """The calling thread works in this namespace meanwhile: sockets made here stay here."""
-        before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            netns.setns(self.name, flags=0)
+        with entered(self.name):
             yield
-        finally:
-            netns.setns(before)
-            os.close(before)
 
     def run(self, *argv: str, text: str | None = None, seconds: float = 60.0) -> str:
         """Runs a command in this namespace and returns what it prints; CalledProcessError if it fails."""
@@ -125,19 +122,96 @@ def attach_pod(node: Host, pod: Host, interface: str, *addresses: str) -> None:
     `addresses` are the pod's, without length; `interface` is the node's end, the pod's end is eth0.
     """
     connect(node, interface, pod, "eth0")
-    node.add_address(interface, f"{POD_GATEWAY6}/64")
     with node.route_socket() as route:
-        hardware = route.get_links(_index(route, interface, node.name))[0].get_attr("IFLA_ADDRESS")
+        hardware = _configure_node(route, interface, addresses)
     with pod.route_socket() as route:
-        route.neigh(
-            "add", dst=POD_GATEWAY, lladdr=hardware, ifindex=_index(route, "eth0", pod.name), state=NUD_PERMANENT
-        )
+        _configure_pod(route, hardware, addresses)
+
+
+def hang_pod(pid: int, interface: str, *addresses: str) -> None:
+    """`attach_pod` for a pod that a process holds; the node is the calling thread's namespace.
+
+    An interface of that name from before is replaced.
+    """
+    remove_link(interface)
+    with pyroute2.IPRoute() as node:
+        node.link("add", ifname=interface, kind="veth", peer={"ifname": "eth0", "net_ns_pid": pid})
+        node.link("set", index=_index(node, interface, "this node"), state="up")
+        hardware = _configure_node(node, interface, addresses)
+    with entered(f"/proc/{pid}/ns/net"), pyroute2.IPRoute() as pod:
+        pod.link("set", index=1, state="up")
+        pod.link("set", index=_index(pod, "eth0", "the pod"), state="up")
+        _configure_pod(pod, hardware, addresses)
+
+
+def _configure_node(node: pyroute2.IPRoute, interface: str, addresses: Sequence[str]) -> str:
+    """Routes to the pod, and the gateway that IPv6 wants; returns the hardware address of the node's end."""
+    index = _index(node, interface, "the node")
+    if any(":" in address for address in addresses):
+        node.addr("add", index=index, address=POD_GATEWAY6, prefixlen=64)
+    for address in addresses:
+        node.route("add", dst=f"{address}/{128 if ':' in address else 32}", oif=index)
+    return str(node.get_links(index)[0].get_attr("IFLA_ADDRESS"))
+
+
+def _configure_pod(pod: pyroute2.IPRoute, hardware: str, addresses: Sequence[str]) -> None:
+    eth0 = _index(pod, "eth0", "the pod")
+    pod.neigh("add", dst=POD_GATEWAY, lladdr=hardware, ifindex=eth0, state=NUD_PERMANENT)
     for address in addresses:
         six = ":" in address
-        cidr = f"{address}/{128 if six else 32}"
-        pod.add_address("eth0", cidr)
-        node.add_route(cidr, interface=interface)
-        pod.add_route("default6" if six else "default", via=POD_GATEWAY6 if six else POD_GATEWAY, interface="eth0")
+        pod.addr("add", index=eth0, address=address, prefixlen=128 if six else 32, flags=IFA_F_NODAD if six else 0)
+        gateway = POD_GATEWAY6 if six else POD_GATEWAY
+        pod.route("add", dst="::/0" if six else "0.0.0.0/0", gateway=gateway, oif=eth0, flags="onlink")
+
+
+def remove_link(interface: str) -> None:
+    """Removes an interface of the calling thread's namespace, if it is there."""
+    with pyroute2.IPRoute() as route:
+        for index in route.link_lookup(ifname=interface):
+            with suppress(pyroute2.NetlinkError):  # its other end went at the same moment
+                route.link("del", index=index)
+
+
+@contextmanager
+def entered(namespace: str) -> Iterator[None]:
+    """The calling thread works in another namespace meanwhile: a name, or a path such as /proc/PID/ns/net."""
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        netns.setns(namespace, flags=0)
+        yield
+    finally:
+        netns.setns(before)
+        os.close(before)
+
+
+UNREACHABLE = "unreachable"
+
+
+def own_routes(protocol: int) -> dict[str, str]:
+    """Destination → gateway (or `UNREACHABLE`) of the routes that carry our protocol number, in this namespace."""
+    found = {}
+    with pyroute2.IPRoute() as route:
+        for message in route.get_routes(proto=protocol):
+            destination = f"{message.get_attr('RTA_DST')}/{message['dst_len']}"
+            found[destination] = message.get_attr("RTA_GATEWAY") or UNREACHABLE
+    return found
+
+
+def replace_route(destination: str, gateway: str, protocol: int) -> None:
+    """Points a destination (CIDR) at a gateway, or makes it `UNREACHABLE`. Raises OSError, if the kernel refuses it."""
+    how: dict[str, object] = {"type": UNREACHABLE} if gateway == UNREACHABLE else {"gateway": gateway}
+    try:
+        with pyroute2.IPRoute() as route:
+            route.route("replace", dst=destination, proto=protocol, **how)
+    except pyroute2.NetlinkError as error:
+        raise OSError(error.code, f"route {destination} via {gateway}: {error}") from error
+
+
+def remove_route(destination: str, gateway: str, protocol: int) -> None:
+    """Removes a route of ours; nothing happens if it is gone."""
+    how: dict[str, object] = {"type": UNREACHABLE} if gateway == UNREACHABLE else {"gateway": gateway}
+    with pyroute2.IPRoute() as route, suppress(pyroute2.NetlinkError):
+        route.route("del", dst=destination, proto=protocol, **how)
 
 
 def names() -> list[str]:
