@@ -1,7 +1,7 @@
 # svcplane. `make test` and `make lab` set themselves up: Debian or Ubuntu, as root, is all they need.
 SHELL := /bin/bash -euo pipefail
 .DEFAULT_GOAL := help
-.PHONY: help setup packages lint types unit netns test peers peers-test demo lab soak bench clean
+.PHONY: help setup packages lint types unit netns test peers peers-test demo lab lab-packages lab-down soak bench clean
 
 VENV := .venv
 PYTEST := $(VENV)/bin/pytest
@@ -11,21 +11,41 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 # command it is for : Debian package
 PACKAGES := iptables-nft:iptables iptables-legacy:iptables ip:iproute2 conntrack:conntrack dig:bind9-dnsutils \
 	dnsperf:dnsperf setpriv:util-linux curl:curl
+LAB_PACKAGES := iptables:iptables ip:iproute2 conntrack:conntrack dig:bind9-dnsutils curl:curl wget:wget \
+	ping:iputils-ping nsenter:util-linux umount:mount
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 14
 
-packages:
-	@missing=$$(for pair in $(PACKAGES); do command -v "$${pair%%:*}" >/dev/null || echo "$${pair#*:}"; done | sort -u); \
+# Installs what is not there of the list in $(1).
+define install
+	@missing=$$(for pair in $(1); do command -v "$${pair%%:*}" >/dev/null || echo "$${pair#*:}"; done | sort -u); \
 	if [ -n "$$missing" ]; then \
 		echo "installing" $$missing; \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	fi
+endef
 
-$(VENV)/ready: pyproject.toml
+packages:
+	$(call install,$(PACKAGES))
+
+lab-packages:
+	$(call install,$(LAB_PACKAGES))
+
+define venv
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with venv is needed (apt-get install python3-venv)"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { apt-get update -qq && apt-get install -y -qq python3-venv && $(PYTHON) -m venv $(VENV); }
+endef
+
+$(VENV)/ready: pyproject.toml
+	$(venv)
 	@$(VENV)/bin/pip install -q --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/ready-lab
+
+# What the lab needs is a part of that, and much less.
+$(VENV)/ready-lab: pyproject.toml
+	$(venv)
+	@$(VENV)/bin/pip install -q --disable-pip-version-check -e '.[lab]'
 	@touch $@
 
 setup: packages $(VENV)/ready  ## install what is missing
@@ -55,7 +75,12 @@ peers-test: peers  ## tests beside the real kube-apiserver, kube-proxy, CoreDNS
 demo: peers  ## one service from kubectl to packets: ClusterIP, NodePort, iptables, dig
 	PYTHONPATH=tests $(VENV)/bin/python -m peers.demo
 
-lab: demo  ## the main job (for now the demo; a whole cluster comes next)
+lab: lab-packages $(VENV)/ready-lab  ## a cluster on this machine, and the proof that it works; root, no Go
+	@$(VENV)/bin/svcplane-lab up
+	@$(VENV)/bin/svcplane-lab demo
+
+lab-down:  ## remove the cluster and everything it made
+	@$(VENV)/bin/svcplane-lab down
 
 SEED ?= 1
 STEPS ?= 2000

@@ -2,8 +2,8 @@
 
 In: a kubeconfig or a pod's service account. Out: an `Access` with `get`, `watch` and the writing verbs, which many
 threads may use at once. The package finds and refreshes the credentials and builds the connection pool; nothing here
-knows what the bytes mean. Every foreign exception is translated into `AccessError`, which says whose fault it is. Refused: a
-missing or broken kubeconfig (named), redirects (credentials are for one server), TLS that does not verify.
+knows what the bytes mean. Every foreign exception is translated into `AccessError`, which says whose fault it is.
+Refused: a missing or broken kubeconfig (named), redirects (credentials are for one server), TLS that does not verify.
 
 The package reads files and starts exec plugins once, and renews a token only when it knows its expiry. So a 401 makes
 us load everything anew, once, and ask again: that covers a rotated token file, a client certificate, a changed

@@ -71,15 +71,49 @@ PURE = [
     "svcdns.options",
     "svcdns.records",
     "svcdns.wire",
+    "svclab.apiserver.strategy",
+    "svclab.errors",
+    "svclab.cluster.addons",
+    "svclab.cluster.daemons",
+    "svclab.cluster.plan",
+    "svclab.cluster.restarts",
+    "svclab.cluster.wiring",
+    *(
+        f"svclab.apiserver.strategy.{name}"
+        for name in (
+            "account addresses allocation containers endpoints errors event fields formats keyed kind "
+            "metadata network_policy node normal_form pod pod_admission pod_defaults pod_difference pod_rules "
+            "pod_update pod_warnings printed quantity scheduling service service_rules shapes volumes "
+            "workload "
+        ).split()
+    ),
+    *(
+        f"svclab.controllers.{name}"
+        for name in (
+            "backends conditions deployment durations endpoints endpointslice eviction fingerprint garbage "
+            "hashing kinds loadbalancer mirroring moments namespaces nodeipam nodelifecycle ownership pods "
+            "progress reduce replicaset rollout roster scheduler selection slices subsets tolerations view "
+            "workqueue "
+        ).split()
+    ),
+    *(
+        f"svclab.kubelet.{name}"
+        for name in ("addresses backoff decision environment pods probing resolution status ").split()
+    ),
 ]
 PURE_FOREIGN = {
     *("__future__", "argparse", "base64", "bisect", "collections", "dataclasses", "datetime", "enum", "fractions"),
     *("functools", "hashlib", "ipaddress", "itertools", "json", "math", "operator", "re", "struct", "types", "typing"),
-    *("difflib", "dnslib", "msgspec", "yaml"),
+    *("difflib", "dnslib", "heapq", "msgspec", "yaml"),
 }
 
 DOORS = {
-    "yaml": {"svcagent.configuration", "svcagent.inspection.manifest"},
+    "yaml": {
+        "svcagent.configuration",
+        "svcagent.inspection.manifest",
+        "svclab.apiserver.decoding",
+        "svclab.images.file",
+    },
     "kubernetes": {"svckube.access"},
     "urllib3": {"svckube.access"},
     "dnslib": {"svcdns.wire"},
