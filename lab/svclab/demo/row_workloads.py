@@ -19,7 +19,7 @@ def workloads(stage: Stage) -> None:
     with stage.step("a bare Pod that is deleted stays away"):
         stage.apply("sleep-2.yaml")
         stage.apply("mynapp-rs.yaml")
-        stage.kubectl("create", "deployment", "web", "--image=nginx:1.27", "--replicas=3")
+        stage.apply("rolling-update.yaml")
         stage.kubectl("run", "bare", "--image=kiamol/ch03-sleep", "--restart=Never")
         stage.pods("run=bare", 1)
         stage.kubectl("delete", "pod", "bare")

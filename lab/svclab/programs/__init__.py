@@ -11,7 +11,7 @@ Nothing here imports the rest of the lab.
 - `agnhost`   the commands of Kubernetes' test image
 - `words`     flags as Go programs take them
 
-Ending: at SIGTERM a server goes on accepting until no request has come for LINGER_SECONDS (environment, default 1; 0
+Ending: at SIGTERM a server goes on accepting until no request has come for LINGER_SECONDS (environment, default 2; 0
 ends at once), the kubelet's probes apart, and at most ten times that long. A real nginx stops at once: while its
 endpoint is still being withdrawn from the nodes, connections are refused, unless the pod has a `preStop` hook. Here a
 rolling update loses no request without one; with LINGER_SECONDS=0 in the pod's environment it does, as elsewhere.

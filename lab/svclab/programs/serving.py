@@ -24,7 +24,7 @@ from svclab.programs.messages import CONTINUE, BadRequestError, Reader, Request,
 IDLE_SECONDS = 75.0  # what nginx gives a connection between two requests
 SWEEP_SECONDS = 15.0
 FINISH_SECONDS = 5.0  # for requests under way once nothing more is accepted
-LINGER_SECONDS = 1.0
+LINGER_SECONDS = 2.0  # a node's agent may take one second until it writes rules, and a moment to hear of the change
 LONGEST_LINGER = 10  # times the above, however much still comes
 PROBES = "kube-probe/"  # how the kubelet's user agent begins: it goes on probing a pod that ends
 CHUNK = 64 << 10
