@@ -8,5 +8,5 @@ Rules of the package: values are frozen; what is pure has no I/O (a repository t
 library and each kernel interface has one door (`writers`, `conntrack`, `links`, `accounting`), which translates its
 errors, sets a time limit, and works on the network namespace of the calling thread. Nothing here knows Kubernetes.
 
-Missing: rules straight to nfnetlink; iptables-restore is the only writer so far.
+Missing: the agent writes by iptables-restore still; `nftwriter`, straight to nfnetlink, stands ready beside it.
 """

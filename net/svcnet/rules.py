@@ -239,6 +239,22 @@ def render(rule: Rule) -> str:
     return " ".join(words)
 
 
+_COMMENT = re.compile(r' ?-m comment --comment ("(?:[^"\\]|\\.)*"|[^ ]+)')
+
+
+def comments_last(text: str) -> str:
+    """A rule's words with its comments behind all others: what two rules are compared by.
+
+    Where a comment stands says nothing. iptables-nft prints one that is kept beside its rule as the last match.
+    """
+    if "--comment" not in text:
+        return text
+    found = _COMMENT.findall(text)
+    return " ".join((_COMMENT.sub("", text).lstrip(" "), *(f"-m comment --comment {each}" for each in found))).lstrip(
+        " "
+    )
+
+
 _WORD = re.compile(r'"(?:[^"\\]|\\.)*"|\S+')
 _ESCAPED = re.compile(r"\\(.)")
 

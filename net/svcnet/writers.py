@@ -1,4 +1,4 @@
-"""The doors through which rules reach the kernel: so far iptables-restore, in either flavour.
+"""The commands through which rules reach the kernel, in either flavour of iptables; `nftwriter` is the other door.
 
 An `Iptables` is the set of commands of one family and one flavour. It takes and gives text in the form of
 iptables-save, runs in the network namespace of the calling thread, and every call has a time limit. `detect` finds the

@@ -2,7 +2,7 @@
 
 kube-proxy writes the services of a shared chain in the random order of a Go map; everything else has one order. So
 shared chains are compared with their service ports sorted, the rules that must come last at the end, and all other
-chains line by line. The rules of one service port keep their order.
+chains line by line. The rules of one service port keep their order. Where in a line its comment stands does not count.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from svcagent.skeleton import SHARED
-from svcnet.rules import dump_lines
+from svcnet.rules import comments_last, dump_lines
 
 Normal = dict[tuple[str, str], list[str]]
 
@@ -25,7 +25,7 @@ def normal(dump: str) -> Normal:
     for table, chain, text in dump_lines(dump):
         known = chains.setdefault((table, chain), [])
         if text:
-            known.append(text)
+            known.append(comments_last(text))
     for key in SHARED:
         if key in chains:
             chains[key].sort(key=_place)
