@@ -43,7 +43,10 @@ def built() -> Iterator[Site]:
 
 @pytest.fixture
 def place(built: Site) -> Iterator[Site]:
-    """The site, with a node that nobody has programmed."""
+    """The site, with a node that nobody has programmed, and that remembers no connection: a source port used again
+    within two minutes could go where the test before sent it."""
+    for family in ("ipv4", "ipv6"):
+        built.node.run("conntrack", "-F", "-f", family)
     yield built
     with built.node.entered():
         for iptables in (Iptables(family, "nft") for family in FAMILIES):
