@@ -1,0 +1,160 @@
+"""Replies of other resolvers, kept: what may be kept, for how long, and what a kept one still says.
+
+In: questions, replies and the time. Out: a `Kept` with what is left of its TTL, or None. Two tables of bounded size,
+the least recently asked goes first: what exists, and what does not, so that a flood of names that do not exist
+cannot push out the others. Keys are the name in lower case, the type, DO and CD. The rules are CoreDNS's `cache`: a
+reply has one TTL, the smallest of its records', brought between the bounds of its table. A negative one lives as its
+SOA says (RFC 2308).
+
+Not kept: what was cut short, NXDOMAIN or NODATA without an SOA (nobody says for how long), errors but SERVFAIL and NOTIMP.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from svcdns.answer import Question, Reply
+from svcdns.foreign import Foreign, is_denial, negative_ttl
+from svcdns.names import labels_above
+from svcdns.records import NOERROR, NOTIMP, NXDOMAIN, SERVFAIL, Name, Record
+from svcdns.settings import Cache
+
+Kind: TypeAlias = Literal["success", "denial"]
+
+
+class Key(msgspec.Struct, frozen=True, gc=False):
+    name: Name
+    type: int
+    dnssec_ok: bool
+    checking_disabled: bool
+
+
+class Kept:
+    """One entry. `foreign` has owners in lower case where they are the name asked for. Times as the caller's clock."""
+
+    __slots__ = ("asked", "foreign", "kind", "last", "refreshing", "since", "ttl")
+
+    def __init__(self, foreign: Foreign, kind: Kind, ttl: int, since: float) -> None:
+        self.foreign = foreign
+        self.kind: Kind = kind
+        self.ttl = ttl
+        self.since = since
+        self.asked = 0
+        self.last = since
+        self.refreshing = False
+
+    def left(self, now: float) -> float:
+        """Seconds of its TTL that are left; negative once it is stale."""
+        return self.since + self.ttl - now
+
+
+class Replies:
+    """The table for one server block. `counts`: entries thrown out for want of room, by kind."""
+
+    def __init__(self, options: Cache) -> None:
+        self.options = options
+        self.counts: dict[Kind, int] = {"success": 0, "denial": 0}
+        self._tables: dict[Kind, OrderedDict[Key, Kept]] = {"success": OrderedDict(), "denial": OrderedDict()}
+        self._entries: dict[Kind, int] = {"success": options.success.entries, "denial": options.denial.entries}
+
+    def size(self, kind: Kind) -> int:
+        return len(self._tables[kind])
+
+    def covers(self, name: Name) -> bool:
+        """Whether replies about this name pass through this cache at all."""
+        return any(labels_above(name, zone) is not None for zone in self.options.zones)
+
+    def find(self, key: Key, now: float) -> Kept | None:
+        """A fresh reply, else one that is stale but may still be given out, a positive one before a negative one."""
+        stale: Kept | None = None
+        for kind in ("denial", "success"):
+            kept = self._tables[kind].get(key)  # type: ignore[index]  # the tuple holds nothing but kinds
+            if kept is None:
+                continue
+            left = kept.left(now)
+            if left > 0:
+                self._tables[kept.kind].move_to_end(key)
+                return kept
+            if left > -self.options.stale and kept.foreign.reply.rcode in (NOERROR, NXDOMAIN):
+                stale = kept
+            elif left <= -self.options.stale:
+                del self._tables[kept.kind][key]
+        return stale
+
+    def keep(self, key: Key, question: Question, foreign: Foreign, now: float) -> tuple[Foreign, int]:
+        """Keeps the reply if it may be kept. Returns it as it is to be passed on, and its TTL, which is all records'."""
+        kind, ttl = self._lifetime(question, foreign)
+        if kind is not None and ttl > 0 and not self._is_disabled(kind, key.name):
+            table = self._tables[kind]
+            if foreign.reply.rcode in (NOERROR, NXDOMAIN):
+                self._tables["denial" if kind == "success" else "success"].pop(key, None)
+            table[key] = Kept(_in_lower_case(foreign, question), kind, ttl, now)
+            table.move_to_end(key)
+            if len(table) > self._entries[kind]:
+                table.popitem(last=False)
+                self.counts[kind] += 1
+        return foreign, ttl
+
+    def wants_prefetch(self, kept: Kept, now: float) -> bool:
+        """Counts one more question; whether the entry is asked for often and near its end."""
+        options = self.options
+        kept.asked = kept.asked + 1 if now - kept.last < options.prefetch_seconds else 1
+        kept.last = now
+        if not options.prefetch or kept.refreshing or kept.asked < options.prefetch:
+            return False
+        threshold = -(-options.prefetch_percent * kept.ttl // 100)
+        return kept.left(now) <= threshold
+
+    def _is_disabled(self, kind: Kind, name: Name) -> bool:
+        zones = self.options.not_success if kind == "success" else self.options.not_denial
+        return any(labels_above(name, zone) is not None for zone in zones)
+
+    def _lifetime(self, question: Question, foreign: Foreign) -> tuple[Kind | None, int]:
+        """Which table, None for neither; and the TTL that the reply gets either way."""
+        options, reply = self.options, foreign.reply
+        least = min((record.ttl for record in foreign.records), default=None)
+        if reply.rcode in (SERVFAIL, NOTIMP):
+            return ("denial" if options.servfail else None), int(options.servfail)
+        if reply.rcode not in (NOERROR, NXDOMAIN):
+            return None, least or 0
+        if is_denial(foreign, question):
+            negative = negative_ttl(foreign)
+            bounds = options.denial
+            ttl = _between(bounds.shortest, min(least or 0, negative or 0) if negative is not None else 0, bounds.longest)
+            return (None if reply.truncated or negative is None else "denial"), ttl
+        bounds = options.success
+        ttl = _between(bounds.shortest, least or 0, bounds.longest)
+        return (None if reply.truncated else "success"), ttl
+
+
+def _between(shortest: int, value: int, longest: int) -> int:
+    return min(max(value, shortest), longest)
+
+
+def _in_lower_case(foreign: Foreign, question: Question) -> Foreign:
+    if question.name == question.lower:
+        return foreign
+    return msgspec.structs.replace(foreign, reply=with_owner(foreign.reply, question.name, question.lower))
+
+
+def with_owner(reply: Reply, old: Name, new: Name) -> Reply:
+    """The reply with `new` for `old` where that is a record's owner in ANSWER."""
+    if old == new:
+        return reply
+    answer = tuple(
+        Record(new, record.type, record.ttl, record.data) if record.owner == old else record for record in reply.answer
+    )
+    return msgspec.structs.replace(reply, answer=answer)
+
+
+def with_ttl(reply: Reply, ttl: int) -> Reply:
+    """The reply with one TTL for all its records."""
+    return msgspec.structs.replace(
+        reply,
+        answer=tuple(Record(one.owner, one.type, ttl, one.data) for one in reply.answer),
+        authority=tuple(Record(one.owner, one.type, ttl, one.data) for one in reply.authority),
+        additional=tuple(Record(one.owner, one.type, ttl, one.data) for one in reply.additional),
+    )
