@@ -24,6 +24,8 @@ from svcdns.settings import Cache
 
 Kind: TypeAlias = Literal["success", "denial"]
 
+KINDS: tuple[Kind, Kind] = ("success", "denial")
+
 
 class Key(msgspec.Struct, frozen=True, gc=False):
     name: Name
@@ -52,51 +54,59 @@ class Kept:
 
 
 class Replies:
-    """The table for one server block. `counts`: entries thrown out for want of room, by kind."""
+    """What one server block keeps."""
 
     def __init__(self, options: Cache) -> None:
         self.options = options
-        self.counts: dict[Kind, int] = {"success": 0, "denial": 0}
+        self._evicted: dict[Kind, int] = {"success": 0, "denial": 0}
         self._tables: dict[Kind, OrderedDict[Key, Kept]] = {"success": OrderedDict(), "denial": OrderedDict()}
         self._entries: dict[Kind, int] = {"success": options.success.entries, "denial": options.denial.entries}
 
     def size(self, kind: Kind) -> int:
         return len(self._tables[kind])
 
+    def evicted(self, kind: Kind) -> int:
+        """How many entries went for want of room, so far."""
+        return self._evicted[kind]
+
     def covers(self, name: Name) -> bool:
         """Whether replies about this name pass through this cache at all."""
         return any(labels_above(name, zone) is not None for zone in self.options.zones)
 
     def find(self, key: Key, now: float) -> Kept | None:
-        """A fresh reply, else one that is stale but may still be given out, a positive one before a negative one."""
+        """A fresh reply, else a stale one that may still be given out. A stale answer is better than a fresh SERVFAIL."""
         stale: Kept | None = None
-        for kind in ("denial", "success"):
-            kept = self._tables[kind].get(key)  # type: ignore[index]  # the tuple holds nothing but kinds
+        for table in self._tables.values():
+            kept = table.get(key)
             if kept is None:
                 continue
-            left = kept.left(now)
-            if left > 0:
-                self._tables[kept.kind].move_to_end(key)
+            left, is_answer = kept.left(now), kept.foreign.reply.rcode in (NOERROR, NXDOMAIN)
+            if left > 0 and (is_answer or stale is None):
+                table.move_to_end(key)
                 return kept
-            if left > -self.options.stale and kept.foreign.reply.rcode in (NOERROR, NXDOMAIN):
-                stale = kept
-            elif left <= -self.options.stale:
-                del self._tables[kept.kind][key]
+            if left <= -self.options.stale:
+                del table[key]
+            elif left <= 0 and is_answer:
+                stale = stale or kept
         return stale
 
-    def keep(self, key: Key, question: Question, foreign: Foreign, now: float) -> tuple[Foreign, int]:
-        """Keeps the reply if it may be kept. Returns it as it is to be passed on, and its TTL, which is all records'."""
+    def keep(self, key: Key, question: Question, foreign: Foreign, now: float) -> None:
+        """Keeps the reply if it may be kept. Owners that are the name asked for have to be in lower case."""
         kind, ttl = self._lifetime(question, foreign)
-        if kind is not None and ttl > 0 and not self._is_disabled(kind, key.name):
-            table = self._tables[kind]
-            if foreign.reply.rcode in (NOERROR, NXDOMAIN):
-                self._tables["denial" if kind == "success" else "success"].pop(key, None)
-            table[key] = Kept(_in_lower_case(foreign, question), kind, ttl, now)
-            table.move_to_end(key)
-            if len(table) > self._entries[kind]:
-                table.popitem(last=False)
-                self.counts[kind] += 1
-        return foreign, ttl
+        if kind is None or ttl <= 0 or self._is_disabled(kind, key.name):
+            return
+        table = self._tables[kind]
+        if foreign.reply.rcode in (NOERROR, NXDOMAIN):
+            self._tables["denial" if kind == "success" else "success"].pop(key, None)
+        table[key] = Kept(foreign, kind, ttl, now)
+        table.move_to_end(key)
+        if len(table) > self._entries[kind]:
+            table.popitem(last=False)
+            self._evicted[kind] += 1
+
+    def ttl_of(self, question: Question, foreign: Foreign) -> int:
+        """The TTL of all records of a reply that passes through here, kept or not."""
+        return self._lifetime(question, foreign)[1]
 
     def wants_prefetch(self, kept: Kept, now: float) -> bool:
         """Counts one more question; whether the entry is asked for often and near its end."""
@@ -132,12 +142,6 @@ class Replies:
 
 def _between(shortest: int, value: int, longest: int) -> int:
     return min(max(value, shortest), longest)
-
-
-def _in_lower_case(foreign: Foreign, question: Question) -> Foreign:
-    if question.name == question.lower:
-        return foreign
-    return msgspec.structs.replace(foreign, reply=with_owner(foreign.reply, question.name, question.lower))
 
 
 def with_owner(reply: Reply, old: Name, new: Name) -> Reply:

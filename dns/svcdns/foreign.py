@@ -34,13 +34,14 @@ from svcdns.records import (
     Record,
     name_at,
 )
-from svcdns.wire import IN, BadMessageError
+from svcdns.wire import IN, BadMessageError, Query
 
 DNAME, RRSIG = 39, 46
 _NAPTR, _KX, _RP, _AFSDB = 35, 36, 17, 18
 _HEADER = Struct("!6H")
 _FIXED = Struct("!HHIH")
-_TC, _AA, _RA, _AD = 0x0200, 0x0400, 0x0080, 0x0020
+_TC, _AA, _RA, _AD, _RD, _CD = 0x0200, 0x0400, 0x0080, 0x0020, 0x0100, 0x0010
+_DO = 0x8000
 _BEFORE_NAMES = {
     CNAME: (0, 1), NS: (0, 1), PTR: (0, 1), DNAME: (0, 1), SOA: (0, 2), MX: (2, 1), SRV: (6, 1), _KX: (2, 1),
     _RP: (0, 2), _AFSDB: (2, 1),
@@ -58,9 +59,20 @@ class Foreign(msgspec.Struct, frozen=True):
     authoritative: bool
 
     @property
-    def records(self) -> Iterable[Record]:
+    def records(self) -> tuple[Record, ...]:
         reply = self.reply
         return (*reply.answer, *reply.authority, *reply.additional)
+
+
+def request(query: Query) -> bytes:
+    """The client's question as it goes upstream, with ID 0: RD, CD, AD, and EDNS without its options.
+
+    Options speak between two ends (a cookie), or about one client (its subnet), and a reply is for many.
+    """
+    question, edns = query.question, query.edns
+    opt = b"" if edns is None else b"\0" + _FIXED.pack(OPT, edns.size, _DO if edns.dnssec_ok else 0, 0)
+    header = _HEADER.pack(0, query.flags & (_RD | _CD | _AD), 1, 0, 0, 1 if opt else 0)
+    return header + question.name + struct.pack("!HH", question.type, query.klass) + opt
 
 
 def read(packet: bytes, question: Question) -> Foreign:

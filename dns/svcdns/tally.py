@@ -1,11 +1,11 @@
-"""What is counted, under CoreDNS's metric names.
+"""What is counted of queries, upstreams and endpoints, under CoreDNS's metric names; `counters` has the rest.
 
 In: one call for each reply, each exchange with an upstream, each endpoint change that became visible. Out: Prometheus
 metric families when somebody scrapes. Counting a reply takes 1 microsecond where the client library's own types take
 10 (five metrics, Python 3.11); a scrape, once in many seconds, does the rest. All calls come from the server's loop;
 a scrape comes from another thread and may see one query half counted, never a broken number.
 
-`zone` is "." as for a CoreDNS whose one server block serves everything, and "dropped" for what was no query.
+`zone` is that of the server block, and "dropped" for what was no query or for no zone that is served.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.registry import Collector
 
+from svcdns.counters import Counters
 from svcdns.records import RCODE_NAMES, TYPE_NAMES
 
 DURATIONS = tuple(0.00025 * 2**power for power in range(16))
@@ -28,13 +28,19 @@ _OF_SERVER = ("server", "zone", "view")
 _COUNTED_TYPES = frozenset(TYPE_NAMES) - {13, 35, 39, 257}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Via:
-    """How a query came: the label `server`, `udp` or `tcp`, the address family as 1 or 2. One value for each socket."""
+    """How a query came: the label `server`, `udp` or `tcp`, the address family as 1 or 2, the server block's zone.
+
+    One value for each socket and zone. `peer` is who sent the message that is being taken in, as the socket says it; it
+    is right until the call that takes it in returns.
+    """
 
     server: str
     proto: str
     family: str
+    zone: str = "."
+    peer: tuple[str, int] = ("", 0)
 
 
 class Histogram:
@@ -62,16 +68,15 @@ class Histogram:
         family.add_metric(labels, buckets, self._sum)
 
 
-class Tally(Collector):
+class Tally(Counters):
     def __init__(self, registry: CollectorRegistry) -> None:
         self._replies: dict[tuple[Via, int, int], int] = {}
         self._of_via: dict[Via, tuple[Histogram, Histogram, Histogram]] = {}
         self._dropped: dict[Via, int] = {}
         self._upstream: dict[tuple[str, str], Histogram] = {}
         self._programming = {kind: Histogram(PROGRAMMING) for kind in ("cluster_ip", "headless_with_selector")}
-        self.rejected = 0
         self.failures = 0
-        registry.register(self)
+        super().__init__(registry)
 
     def reply(self, via: Via, kind: int, rcode: int, asked: int, said: int, seconds: float) -> None:
         """One reply to a query of type `kind`; sizes in octets."""
@@ -105,9 +110,6 @@ class Tally(Collector):
         panics = CounterMetricFamily("coredns_panics", "Queries that failed by an error of ours.")
         panics.add_metric([], self.failures)
         yield panics
-        rejects = CounterMetricFamily("coredns_forward_max_concurrent_rejects", "Queries refused: too many under way.")
-        rejects.add_metric([], self.rejected)
-        yield rejects
         proxy = HistogramMetricFamily(
             "coredns_proxy_request_duration_seconds",
             "Exchanges with an upstream.",
@@ -124,6 +126,7 @@ class Tally(Collector):
         for kind, histogram in self._programming.items():
             histogram.add_to(programming, [kind])
         yield programming
+        yield from super().collect()
 
     def _queries(self) -> Iterable[Metric]:
         requests = CounterMetricFamily(
@@ -133,12 +136,13 @@ class Tally(Collector):
         asked: dict[tuple[str, ...], int] = {}
         said: dict[tuple[str, ...], int] = {}
         for (via, kind, rcode), count in self._replies.copy().items():
-            of_type = (via.server, ".", "", via.proto, via.family, TYPE_NAMES.get(kind, "other"))
-            of_rcode = (via.server, ".", "", RCODE_NAMES.get(rcode, str(rcode)), "")
+            of_type = (via.server, via.zone, "", via.proto, via.family, TYPE_NAMES.get(kind, "other"))
+            of_rcode = (via.server, via.zone, "", RCODE_NAMES.get(rcode, str(rcode)), "")
             asked[of_type] = asked.get(of_type, 0) + count
             said[of_rcode] = said.get(of_rcode, 0) + count
         for via, count in self._dropped.copy().items():
-            asked[via.server, "dropped", "", via.proto, via.family, "other"] = count
+            key = (via.server, "dropped", "", via.proto, via.family, "other")
+            asked[key] = asked.get(key, 0) + count
         for family, counts in ((requests, asked), (responses, said)):
             for labels, count in sorted(counts.items()):
                 family.add_metric(labels, count)
@@ -152,11 +156,11 @@ class Tally(Collector):
             HistogramMetricFamily(f"coredns_dns_{name}_size_bytes", f"Sizes of {name}s.", labels=[*_OF_SERVER, "proto"])
             for name in ("request", "response")
         )
-        of_server: dict[str, Histogram] = {}
+        of_zone: dict[tuple[str, str], Histogram] = {}
         for via, (times, asked, said) in self._of_via.copy().items():
-            of_server.setdefault(via.server, Histogram(DURATIONS)).add(times)
-            asked.add_to(requests, [via.server, ".", "", via.proto])
-            said.add_to(responses, [via.server, ".", "", via.proto])
-        for server, times in of_server.items():
-            times.add_to(durations, [server, ".", ""])
+            of_zone.setdefault((via.server, via.zone), Histogram(DURATIONS)).add(times)
+            asked.add_to(requests, [via.server, via.zone, "", via.proto])
+            said.add_to(responses, [via.server, via.zone, "", via.proto])
+        for (server, zone), times in of_zone.items():
+            times.add_to(durations, [server, zone, ""])
         yield from (durations, requests, responses)
