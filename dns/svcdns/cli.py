@@ -31,6 +31,7 @@ from svcdns.records import RCODE_NAMES, line_of, packed, text_of
 from svcdns.respond import Responder
 from svcdns.server import Server
 from svcdns.tally import Tally
+from svcdns.wirecache import WireCache
 from svckube.access import Access, AccessError, from_kubeconfig, in_cluster
 from svckube.objects import EndpointSlice, Namespace, Pod, Service
 from svckube.observe import Answer, exposition, fields, log_to, registry, sd_notify, serve
@@ -79,7 +80,8 @@ async def _run(options: Run) -> int:
         loop.add_signal_handler(number, stop.set)
     metrics = registry()
     tally = Tally(metrics)
-    cluster = _cluster(options.source, tally, synced)
+    cache = WireCache()
+    cluster = _cluster(options.source, tally, synced, cache)
     with ExitStack() as closing:
         routes = {
             "/health": lambda: (200, "text/plain", b"OK"),
@@ -94,17 +96,19 @@ async def _run(options: Run) -> int:
         if not await _either(synced, stop, options.startup_timeout) and not stop.is_set():
             _log.warning("starting before the API server has answered", extra=fields(waited=options.startup_timeout))
         if not stop.is_set():
-            await _serve(options, cluster, tally, stop, synced)
+            await _serve(options, cluster, cache, tally, stop, synced)
     return 0
 
 
-async def _serve(options: Run, cluster: Cluster, tally: Tally, stop: asyncio.Event, synced: asyncio.Event) -> None:
+async def _serve(
+    options: Run, cluster: Cluster, cache: WireCache, tally: Tally, stop: asyncio.Event, synced: asyncio.Event
+) -> None:
     upstreams = _upstreams(options.upstreams)
     zones = msgspec.structs.replace(options.source.zones, local=_local(options.listen))
     forwarder = Forwarder(upstreams, tally, max_concurrent=options.max_concurrent) if upstreams else None
     # Spreading load needs no secret order.
     shuffle = random.shuffle if options.loadbalance else None
-    server = Server(Responder(cluster, zones, tally, forwarder, shuffle).respond, tally)
+    server = Server(Responder(cluster, zones, tally, forwarder, shuffle, cache).respond, tally, cache)
     await server.start(options.listen)
     addresses = " ".join(map(str, server.addresses))
     _log.info("serving dns", extra=fields(addresses=addresses, synced=cluster.synced, **cluster.counts()))
@@ -130,7 +134,7 @@ async def _either(wanted: asyncio.Event, stop: asyncio.Event, seconds: float | N
 async def _lookup(options: Lookup) -> int:
     """Prints the reply as zone-file lines, with comments that say why and whether an upstream would be asked."""
     stop, synced = asyncio.Event(), asyncio.Event()
-    cluster = _cluster(options.source, Tally(registry()), synced)
+    cluster = _cluster(options.source, Tally(registry()), synced, WireCache())
     with _watching(_access(options.source), cluster):
         if not await _either(synced, stop, LOOKUP_SECONDS):
             raise OSError(f"the API server did not list everything within {LOOKUP_SECONDS:g} s; see the lines above")
@@ -160,8 +164,8 @@ def explained(outcome: Reply | Chase | Elsewhere) -> Iterator[str]:
         yield f"; an upstream is asked for {text_of(outcome.target)}, and its answer appended"
 
 
-def _cluster(source: Source, tally: Tally, synced: asyncio.Event) -> Cluster:
-    return Cluster(tally, synced.set, pods=source.zones.pods == "verified", pod_names=source.endpoint_pod_names)
+def _cluster(source: Source, tally: Tally, synced: asyncio.Event, cache: WireCache) -> Cluster:
+    return Cluster(tally, synced.set, cache, pods=source.zones.pods == "verified", pod_names=source.endpoint_pod_names)
 
 
 def _access(source: Source) -> Access:

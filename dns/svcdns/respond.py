@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from time import perf_counter
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
@@ -20,11 +20,12 @@ from svcdns.answer import Chase, Elsewhere, Question, Reply, Zones, answer
 from svcdns.forward import BusyError, Forwarder, NoAnswerError
 from svcdns.index import Index
 from svcdns.names import labels_above
-from svcdns.records import AAAA, REFUSED, SERVFAIL, A, Record, text_of
+from svcdns.records import AAAA, REFUSED, SERVFAIL, SOA, A, Record, text_of
 from svcdns.tally import Tally, Via
+from svcdns.wirecache import Dated, Kept, Turning, WireCache
 from svckube.observe import fields
 
-Shuffle = Callable[[list[Record]], None]
+Shuffle: TypeAlias = Callable[[list[Any]], None]
 
 _log = logging.getLogger(__name__)
 
@@ -37,20 +38,33 @@ class Knowledge(Protocol):
 
 
 class Responder:
-    """Answers with what `cluster` knows at that moment. `shuffle` works in place; None keeps the order."""
+    """Answers with what `cluster` knows at that moment. `shuffle` works in place; None keeps the order.
+
+    `cache` is filled here, with what depends on the cluster alone; who changes the cluster has to empty it.
+    """
 
     def __init__(
-        self, cluster: Knowledge, zones: Zones, tally: Tally, forwarder: Forwarder | None, shuffle: Shuffle | None
+        self,
+        cluster: Knowledge,
+        zones: Zones,
+        tally: Tally,
+        forwarder: Forwarder | None,
+        shuffle: Shuffle | None,
+        cache: WireCache,
     ) -> None:
         self._cluster = cluster
         self._zones = zones
         self._tally = tally
         self._forwarder = forwarder
         self._shuffle = shuffle
+        self._cache = cache
 
     def respond(self, packet: bytes, via: Via) -> bytes | Awaitable[bytes] | None:
         """The reply to one message, complete with its length limit, without the length prefix of TCP."""
         began = perf_counter()
+        kept = self._cache.find(packet[2:])
+        if kept is not None:
+            return self._again(packet, kept, via, began)
         query = wire.read(packet)
         if not isinstance(query, wire.Query):
             self._tally.dropped(via)
@@ -63,8 +77,32 @@ class Responder:
         if isinstance(outcome, Reply):
             said = self._written(query, outcome, via)
             self._tally.reply(via, question.type, outcome.rcode, len(packet), len(said), perf_counter() - began)
+            if outcome.service is not None and via.proto == "udp" and query.is_common:
+                self._keep(query, outcome, outcome.service, said)
             return said
         return self._from_upstream(query, outcome, via, began)
+
+    def _again(self, packet: bytes, kept: Kept, via: Via, began: float) -> bytes:
+        reply, shape, _ = kept
+        self._tally.shapes(via)[shape] += 1
+        self._tally.burst(via, 1, perf_counter() - began)
+        return packet[:2] + (reply if isinstance(reply, bytes) else reply.octets())
+
+    def _keep(self, query: wire.Query, reply: Reply, service: str, said: bytes) -> None:
+        """Keeps what is whole and small. What is compressed cannot be taken apart, and what is large is rare."""
+        if len(said) > wire.ONE_PACKET or wire.is_truncated(said):
+            return
+        kept: bytes | Turning | Dated = said[2:]
+        if any(record.type == SOA for record in (*reply.answer, *reply.authority)):
+            kept = Dated(*wire.around_serial(query, said), self._cache)
+        elif self._shuffle is not None:
+            pieces = wire.pieces(query, reply, said)
+            if pieces is None:
+                return
+            if len(pieces[1]) > 1:
+                kept = Turning(*pieces, self._shuffle)
+        shape = (query.question.type, reply.rcode, len(query.packet), len(said))
+        self._cache.keep(query.packet[2:], (kept, shape, service))
 
     def _of_another_class(self, question: Question) -> Reply | Elsewhere:
         if any(labels_above(question.lower, zone) is not None for zone in self._zones.all):

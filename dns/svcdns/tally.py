@@ -11,6 +11,7 @@ a scrape comes from another thread and may see one query half counted, never a b
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -20,6 +21,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from svcdns.counters import Counters
 from svcdns.records import RCODE_NAMES, TYPE_NAMES
+from svcdns.wirecache import Shape
 
 DURATIONS = tuple(0.00025 * 2**power for power in range(16))
 SIZES = (0.0, 100.0, 200.0, 300.0, 400.0, 511.0, 1023.0, 2047.0, 4095.0, 8291.0, 16e3, 32e3, 48e3, 64e3)
@@ -32,14 +34,15 @@ _COUNTED_TYPES = frozenset(TYPE_NAMES) - {13, 35, 39, 257}
 class Via:
     """How a query came: the label `server`, `udp` or `tcp`, the address family as 1 or 2, the server block's zone.
 
-    One value for each socket and zone. `peer` is who sent the message that is being taken in, as the socket says it; it
-    is right until the call that takes it in returns.
+    One value for each socket and zone. `peer` is who sent the message that is being taken in, if that `wants_peer`; it is
+    right until the call that takes it in returns.
     """
 
     server: str
     proto: str
     family: str
     zone: str = "."
+    wants_peer: bool = False
     peer: tuple[str, int] = ("", 0)
 
 
@@ -51,9 +54,9 @@ class Histogram:
         self._counts = [0] * (len(bounds) + 1)
         self._sum = 0.0
 
-    def note(self, value: float) -> None:
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self._sum += value
+    def note(self, value: float, times: int = 1) -> None:
+        self._counts[bisect_left(self._bounds, value)] += times
+        self._sum += value * times
 
     def add(self, other: Histogram) -> None:
         """Adds the counts of another one with the same bounds."""
@@ -72,6 +75,7 @@ class Tally(Counters):
     def __init__(self, registry: CollectorRegistry) -> None:
         self._replies: dict[tuple[Via, int, int], int] = {}
         self._of_via: dict[Via, tuple[Histogram, Histogram, Histogram]] = {}
+        self._shapes: dict[Via, defaultdict[Shape, int]] = {}
         self._dropped: dict[Via, int] = {}
         self._upstream: dict[tuple[str, str], Histogram] = {}
         self._programming = {kind: Histogram(PROGRAMMING) for kind in ("cluster_ip", "headless_with_selector")}
@@ -82,12 +86,25 @@ class Tally(Counters):
         """One reply to a query of type `kind`; sizes in octets."""
         key = (via, kind if kind in _COUNTED_TYPES else 0, rcode)
         self._replies[key] = self._replies.get(key, 0) + 1
-        if via not in self._of_via:
-            self._of_via[via] = (Histogram(DURATIONS), Histogram(SIZES), Histogram(SIZES))
-        durations, requests, responses = self._of_via[via]
+        durations, requests, responses = self._histograms_of(via)
         durations.note(seconds)
         requests.note(asked)
         responses.note(said)
+
+    def shapes(self, via: Via) -> defaultdict[Shape, int]:
+        """Replies out of the cache: for each shape how many. To be added to, by one for each reply."""
+        if via not in self._shapes:
+            self._shapes[via] = defaultdict(int)
+        return self._shapes[via]
+
+    def burst(self, via: Via, count: int, seconds: float) -> None:
+        """So many replies out of the cache took so long each, on average."""
+        self._histograms_of(via)[0].note(seconds, count)
+
+    def _histograms_of(self, via: Via) -> tuple[Histogram, Histogram, Histogram]:
+        if via not in self._of_via:
+            self._of_via[via] = (Histogram(DURATIONS), Histogram(SIZES), Histogram(SIZES))
+        return self._of_via[via]
 
     def dropped(self, via: Via) -> None:
         """A message that was no query: answered by its header alone, or not at all."""
@@ -135,7 +152,13 @@ class Tally(Counters):
         responses = CounterMetricFamily("coredns_dns_responses", "Replies.", labels=[*_OF_SERVER, "rcode", "plugin"])
         asked: dict[tuple[str, ...], int] = {}
         said: dict[tuple[str, ...], int] = {}
-        for (via, kind, rcode), count in self._replies.copy().items():
+        counted = list(self._replies.copy().items())
+        for via, shapes in self._shapes.copy().items():
+            counted += [
+                ((via, kind if kind in _COUNTED_TYPES else 0, rcode), count)
+                for (kind, rcode, _, _), count in shapes.copy().items()
+            ]
+        for (via, kind, rcode), count in counted:
             of_type = (via.server, via.zone, "", via.proto, via.family, TYPE_NAMES.get(kind, "other"))
             of_rcode = (via.server, via.zone, "", RCODE_NAMES.get(rcode, str(rcode)), "")
             asked[of_type] = asked.get(of_type, 0) + count
@@ -157,8 +180,14 @@ class Tally(Counters):
             for name in ("request", "response")
         )
         of_zone: dict[tuple[str, str], Histogram] = {}
-        for via, (times, asked, said) in self._of_via.copy().items():
+        for via, (times, *sizes) in self._of_via.copy().items():
             of_zone.setdefault((via.server, via.zone), Histogram(DURATIONS)).add(times)
+            asked, said = Histogram(SIZES), Histogram(SIZES)
+            for each, noted in zip((asked, said), sizes, strict=True):
+                each.add(noted)
+            for (_, _, octets_asked, octets_said), count in self._shapes.get(via, {}).copy().items():
+                asked.note(octets_asked, count)
+                said.note(octets_said, count)
             asked.add_to(requests, [via.server, via.zone, "", via.proto])
             said.add_to(responses, [via.server, via.zone, "", via.proto])
         for (server, zone), times in of_zone.items():

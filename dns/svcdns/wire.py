@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from itertools import chain
 from struct import Struct
 
 import msgspec
@@ -22,7 +23,23 @@ from dnslib.buffer import BufferError as DNSBufferError
 from dnslib.label import DNSBuffer, DNSLabelError
 
 from svcdns.answer import Question, Reply
-from svcdns.records import BADVERS, CNAME, FORMERR, LONGEST_NAME, NOTIMP, NS, OPT, PTR, SOA, SRV, Name, Record, name_at
+from svcdns.records import (
+    AAAA,
+    BADVERS,
+    CNAME,
+    FORMERR,
+    LONGEST_NAME,
+    NOTIMP,
+    NS,
+    OPT,
+    PTR,
+    SOA,
+    SRV,
+    A,
+    Name,
+    Record,
+    name_at,
+)
 
 UDP_LIMIT = 512  # octets of a reply to a client that does not say how much it takes (RFC 1035 section 2.3.4)
 UDP_LARGEST = 65507  # what fits into one datagram
@@ -42,11 +59,12 @@ _TO_QUESTION = b"\xc0\x0c"
 
 
 class Edns(msgspec.Struct, frozen=True, gc=False):
-    """The client's OPT record: the reply size it takes, DO, the options that go back as they came."""
+    """The client's OPT record: the reply size it takes, DO, the options that go back as they came, if it has any."""
 
     size: int
     dnssec_ok: bool
-    options: bytes
+    options: bytes = b""
+    has_options: bool = False
 
 
 class Query(msgspec.Struct, frozen=True):
@@ -62,6 +80,12 @@ class Query(msgspec.Struct, frozen=True):
     @property
     def udp_limit(self) -> int:
         return UDP_LIMIT if self.edns is None else min(max(self.edns.size, UDP_LIMIT), UDP_LARGEST)
+
+    @property
+    def is_common(self) -> bool:
+        """Whether others ask in the same octets: with EDNS options or in the case of 0x20 hardly anybody does."""
+        edns = self.edns
+        return self.klass == IN and self.question.name == self.question.lower and not (edns and edns.has_options)
 
 
 class BadMessageError(ValueError):
@@ -120,7 +144,7 @@ def _edns(packet: bytes, at: int, others: int, additionals: int) -> Edns | None:
         if found is not None or packet[start]:
             raise BadMessageError("more than one OPT record, or one with a name")
         options = _echoed(packet[at - length : at])
-        found = Edns(-1 if (ttl >> 16) & 0xFF else size, bool(ttl & _DO), options)
+        found = Edns(-1 if (ttl >> 16) & 0xFF else size, bool(ttl & _DO), options, length > 0)
     return found
 
 
@@ -168,6 +192,33 @@ def write(query: Query, reply: Reply, limit: int) -> bytes:
         flags |= _TC
     header = _HEADER.pack(query.id, flags, 1, counts[0], counts[1], counts[2] + (1 if opt else 0))
     return b"".join((header, head, body, opt))
+
+
+def pieces(query: Query, reply: Reply, said: bytes) -> tuple[bytes, list[bytes], bytes] | None:
+    """`said`, written for `reply`, in three pieces, the first without the ID; None if names in it are compressed.
+
+    The middle one is the addresses of the answer, else of the additional section, each by itself.
+    """
+    name = query.question.name
+    sections = (reply.answer, reply.authority, reply.additional)
+    plain = [[_plain(record, name) for record in section] for section in sections]
+    size = sum(map(len, chain.from_iterable(plain)))
+    if len(said) != _HEADER.size + len(name) + _PAIR.size + size + _opt_size(query):
+        return None
+    which = 0 if any(record.type in (A, AAAA) for record in reply.answer) else 2
+    turned = [octets for octets, record in zip(plain[which], sections[which], strict=True) if record.type in (A, AAAA)]
+    end = len(said) - _opt_size(query) - sum(map(len, chain.from_iterable(plain[which + 1 :])))
+    return said[2 : end - sum(map(len, turned))], turned, said[end:]
+
+
+def around_serial(query: Query, said: bytes) -> tuple[bytes, bytes]:
+    """What stands before and after the serial of a reply whose last record, but for OPT, is an SOA; without the ID."""
+    at = len(said) - _opt_size(query) - 20  # five numbers end the SOA, the serial is the first of them
+    return said[2:at], said[at + 4 :]
+
+
+def _opt_size(query: Query) -> int:
+    return 0 if query.edns is None else 11 + len(query.edns.options)
 
 
 def _plain(record: Record, question: Name) -> bytes:
@@ -246,7 +297,7 @@ def _remember(names: dict[bytes, int], name: Name, offset: int, end: int = LONGE
 
 def request(query: Query, identity: int, name: Name) -> bytes:
     """A question of our own on behalf of a client: its type, RD, CD and EDNS, another name (where a CNAME leads)."""
-    edns = b"" if query.edns is None else _opt(Edns(query.edns.size, query.edns.dnssec_ok, b""), 0)
+    edns = b"" if query.edns is None else _opt(Edns(query.edns.size, query.edns.dnssec_ok), 0)
     header = _HEADER.pack(identity, query.flags & (_RD | _CD), 1, 0, 0, 1 if edns else 0)
     return header + name + _PAIR.pack(query.question.type, IN) + edns
 

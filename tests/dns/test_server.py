@@ -26,6 +26,7 @@ from svcdns.records import packed
 from svcdns.respond import Responder
 from svcdns.server import Server
 from svcdns.tally import Tally
+from svcdns.wirecache import WireCache
 
 V4, V6 = Endpoint("127.0.0.1", 0), Endpoint("::1", 0)
 FALLTHROUGH = ("in-addr.arpa", "ip6.arpa")
@@ -45,9 +46,11 @@ class Running:
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         tally = Tally(self.registry)
-        self.cluster = Cluster(tally, pods=True)
+        cache = WireCache()
+        self.cluster = Cluster(tally, cache=cache, pods=True)
         forwarder = Forwarder(self._upstreams, tally, max_concurrent=self._limit) if self._upstreams else None
-        server = Server(Responder(self.cluster, self._zones, tally, forwarder, random.shuffle).respond, tally)
+        responder = Responder(self.cluster, self._zones, tally, forwarder, random.shuffle, cache)
+        server = Server(responder.respond, tally, cache)
         await server.start(self._listen)
         self.addresses = [(one.address, one.port) for one in server.addresses]
         self._started.set()

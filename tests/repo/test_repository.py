@@ -71,6 +71,7 @@ PURE = [
     "svcdns.options",
     "svcdns.records",
     "svcdns.wire",
+    "svcdns.wirecache",
     "svclab.apiserver.strategy",
     "svclab.errors",
     "svclab.cluster.addons",
