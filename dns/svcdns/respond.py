@@ -10,22 +10,27 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from time import perf_counter
 from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
 from svcdns import wire
-from svcdns.answer import Chase, Elsewhere, Question, Reply, Zones, answer
-from svcdns.forward import BusyError, Forwarder, NoAnswerError
+from svcdns.answer import LONGEST_CHAIN, Chase, Elsewhere, Question, Reply, Zones, answer
+from svcdns.beyond import Beyond
 from svcdns.index import Index
 from svcdns.names import labels_above
-from svcdns.records import AAAA, REFUSED, SERVFAIL, SOA, A, Record, text_of
+from svcdns.records import AAAA, REFUSED, SOA, A, Record, text_of
 from svcdns.tally import Tally, Via
 from svcdns.wirecache import Dated, Kept, Turning, WireCache
 from svckube.observe import fields
 
 Shuffle: TypeAlias = Callable[[list[Any]], None]
+Respond: TypeAlias = Callable[[bytes, Via], bytes | Awaitable[bytes] | None]
+
+_chases: ContextVar[int] = ContextVar("chases", default=0)
+"""How many CNAMEs this query has been chased through already: two server blocks may point at each other."""
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +45,8 @@ class Knowledge(Protocol):
 class Responder:
     """Answers with what `cluster` knows at that moment. `shuffle` works in place; None keeps the order.
 
-    `cache` is filled here, with what depends on the cluster alone; who changes the cluster has to empty it.
+    `cache` is filled here, with what depends on the cluster alone; who changes the cluster has to empty it. `again`
+    answers what a CNAME leads to.
     """
 
     def __init__(
@@ -48,16 +54,17 @@ class Responder:
         cluster: Knowledge,
         zones: Zones,
         tally: Tally,
-        forwarder: Forwarder | None,
+        beyond: Beyond | None,
         shuffle: Shuffle | None,
         cache: WireCache,
     ) -> None:
         self._cluster = cluster
         self._zones = zones
         self._tally = tally
-        self._forwarder = forwarder
+        self._beyond = beyond
         self._shuffle = shuffle
         self._cache = cache
+        self.again: Respond = self.respond
 
     def respond(self, packet: bytes, via: Via) -> bytes | Awaitable[bytes] | None:
         """The reply to one message, complete with its length limit, without the length prefix of TCP."""
@@ -75,12 +82,14 @@ class Responder:
         else:
             outcome = self._of_another_class(question)
         if isinstance(outcome, Reply):
-            said = self._written(query, outcome, via)
+            said = self.written(query, outcome, via)
             self._tally.reply(via, question.type, outcome.rcode, len(packet), len(said), perf_counter() - began)
             if outcome.service is not None and via.proto == "udp" and query.is_common:
                 self._keep(query, outcome, outcome.service, said)
             return said
-        return self._from_upstream(query, outcome, via, began)
+        if isinstance(outcome, Chase):
+            return self._later(query, self._chased(query, outcome, via), via, began)
+        return self._from_beyond(query, via, began)
 
     def _again(self, packet: bytes, kept: Kept, via: Via, began: float) -> bytes:
         reply, shape, _ = kept
@@ -109,49 +118,56 @@ class Responder:
             return Reply(REFUSED, "the cluster has names of class IN only", authoritative=False)
         return Elsewhere("of another class")
 
-    def _written(self, query: wire.Query, reply: Reply, via: Via) -> bytes:
-        if self._shuffle is not None and (len(reply.answer) > 1 or len(reply.additional) > 1):
-            reply = msgspec.structs.replace(
-                reply,
-                answer=_shuffled(reply.answer, self._shuffle),
-                additional=_shuffled(reply.additional, self._shuffle),
-            )
+    def written(self, query: wire.Query, reply: Reply, via: Via) -> bytes:
+        """The octets of a reply, its addresses shuffled, within the client's limit."""
+        reply = shuffled(reply, self._shuffle)
         return wire.write(query, reply, wire.TCP_LIMIT if via.proto == "tcp" else query.udp_limit)
 
-    async def _from_upstream(self, query: wire.Query, outcome: Chase | Elsewhere, via: Via, began: float) -> bytes:
-        if isinstance(outcome, Chase):
-            said = self._written(query, await self._chased(query, outcome, via), via)
-        else:
-            said = await self._relayed(query, via)
-        self._tally.reply(via, query.question.type, said[3] & 0xF, len(query.packet), len(said), perf_counter() - began)
+    def _from_beyond(self, query: wire.Query, via: Via, began: float) -> bytes | Awaitable[bytes]:
+        said = None if self._beyond is None else self._beyond.ask(query, via)
+        if said is None:
+            because = "outside the zones served, and no upstream takes it"
+            said = self.written(query, Reply(REFUSED, because, authoritative=False), via)
+        if not isinstance(said, bytes):
+            return self._later(query, said, via, began)
+        self._count(query, said, via, began)
         return said
 
-    async def _relayed(self, query: wire.Query, via: Via) -> bytes:
-        if self._forwarder is None:
-            refusal = Reply(REFUSED, "outside the zones served, and there is no upstream", authoritative=False)
-            return self._written(query, refusal, via)
-        try:
-            return await self._forwarder.exchange(query.packet, tcp=via.proto == "tcp")
-        except BusyError:
-            self._tally.rejected += 1
-            return self._written(query, Reply(REFUSED, "too many forwarded queries", authoritative=False), via)
-        except NoAnswerError as error:
-            _log.debug("no answer", extra=fields(name=text_of(query.question.name), reason=error))
-            return self._written(query, Reply(SERVFAIL, "no upstream answers", authoritative=False), via)
+    async def _later(self, query: wire.Query, reply: Awaitable[bytes], via: Via, began: float) -> bytes:
+        said = await reply
+        self._count(query, said, via, began)
+        return said
 
-    async def _chased(self, query: wire.Query, chase: Chase, via: Via) -> Reply:
-        """The reply with what its last CNAME leads to, or as it stands if that cannot be had, as in CoreDNS."""
-        reply = chase.reply
-        if self._forwarder is None:
-            return reply
-        request = wire.request(query, query.id, chase.target)
+    def _count(self, query: wire.Query, said: bytes, via: Via, began: float) -> None:
+        self._tally.reply(via, query.question.type, said[3] & 0xF, len(query.packet), len(said), perf_counter() - began)
+
+    async def _chased(self, query: wire.Query, chase: Chase, via: Via) -> bytes:
+        """The reply with what its last CNAME leads to, or as it stands if that cannot be had, as in CoreDNS.
+
+        The target is asked of the server as a client would ask: another server block may know it.
+        """
+        reply, depth = chase.reply, _chases.get()
+        if depth >= LONGEST_CHAIN:
+            return self.written(query, reply, via)
+        _chases.set(depth + 1)
+        found = self.again(wire.request(query, query.id, chase.target), via)
         try:
-            found = await self._forwarder.exchange(request, tcp=via.proto == "tcp")
-            records = wire.answer_records(found)
-        except (BusyError, NoAnswerError, wire.BadMessageError) as error:
+            said = found if isinstance(found, bytes) or found is None else await found
+            records = wire.answer_records(said) if said else ()
+        except wire.BadMessageError as error:
             _log.debug("alias not followed", extra=fields(target=text_of(chase.target), reason=error))
-            return reply
-        return msgspec.structs.replace(reply, answer=reply.answer + records, truncated=wire.is_truncated(found))
+            return self.written(query, reply, via)
+        cut = bool(said) and wire.is_truncated(said or b"")
+        return self.written(query, msgspec.structs.replace(reply, answer=reply.answer + records, truncated=cut), via)
+
+
+def shuffled(reply: Reply, shuffle: Shuffle | None) -> Reply:
+    """The reply with its addresses in another order."""
+    if shuffle is None or (len(reply.answer) < 2 and len(reply.additional) < 2):
+        return reply
+    return msgspec.structs.replace(
+        reply, answer=_shuffled(reply.answer, shuffle), additional=_shuffled(reply.additional, shuffle)
+    )
 
 
 def _shuffled(records: tuple[Record, ...], shuffle: Shuffle) -> tuple[Record, ...]:
