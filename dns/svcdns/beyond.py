@@ -26,7 +26,7 @@ from svcdns.records import AXFR, IXFR, NOERROR, NXDOMAIN, REFUSED, SERVFAIL, Nam
 from svcdns.tally import Via
 
 MOST_WAITING = 20000  # queries that wait for an upstream, in all
-_RA, _AD, _TC = 0x80, 0x20, 0x02
+_RA, _AD, _CD, _TC = 0x80, 0x20, 0x10, 0x02
 _FAILURES = (NoAnswerError, BusyError, wire.BadMessageError)
 
 Shuffled = Callable[[Reply], Reply]
@@ -74,7 +74,9 @@ class Beyond:
             return None if forwarder is None else self._relayed(forwarder, query, via)
         if replies is None or not replies.covers(question.lower):
             return None if forwarder is None else self._fresh(forwarder, None, query, via)
-        key = Key(question.lower, question.type, query.edns is not None and query.edns.dnssec_ok, bool(query.flags & 0x10))
+        key = Key(
+            question.lower, question.type, query.edns is not None and query.edns.dnssec_ok, bool(query.flags & 0x10)
+        )
         now = self._clock()
         kept = replies.find(key, now)
         if forwarder is None and kept is None:

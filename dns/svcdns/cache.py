@@ -6,7 +6,8 @@ cannot push out the others. Keys are the name in lower case, the type, DO and CD
 reply has one TTL, the smallest of its records', brought between the bounds of its table. A negative one lives as its
 SOA says (RFC 2308).
 
-Not kept: what was cut short, NXDOMAIN or NODATA without an SOA (nobody says for how long), errors but SERVFAIL and NOTIMP.
+Not kept: what was cut short, NXDOMAIN or NODATA without an SOA (nobody says for how long), errors other than SERVFAIL
+and NOTIMP.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class Replies:
         return any(labels_above(name, zone) is not None for zone in self.options.zones)
 
     def find(self, key: Key, now: float) -> Kept | None:
-        """A fresh reply, else a stale one that may still be given out. A stale answer is better than a fresh SERVFAIL."""
+        """A fresh reply, else a stale one that may be given out. A stale answer is better than a fresh SERVFAIL."""
         stale: Kept | None = None
         for table in self._tables.values():
             kept = table.get(key)
@@ -133,7 +134,9 @@ class Replies:
         if is_denial(foreign, question):
             negative = negative_ttl(foreign)
             bounds = options.denial
-            ttl = _between(bounds.shortest, min(least or 0, negative or 0) if negative is not None else 0, bounds.longest)
+            ttl = _between(
+                bounds.shortest, min(least or 0, negative or 0) if negative is not None else 0, bounds.longest
+            )
             return (None if reply.truncated or negative is None else "denial"), ttl
         bounds = options.success
         ttl = _between(bounds.shortest, least or 0, bounds.longest)

@@ -112,10 +112,10 @@ class Router:
     """The server blocks of one address. `zones` by name in lower case, with the text that metrics show."""
 
     def __init__(self, zones: Mapping[Name, tuple[str, Chain]], tally: Tally) -> None:
-        self._zones = dict(zones)
+        self.zones = dict(zones)
         self._tally = tally
         self._vias: dict[tuple[Via, str], Via] = {}
-        self.chains = list(dict.fromkeys(chain for _, chain in self._zones.values()))
+        self.chains = list(dict.fromkeys(chain for _, chain in self.zones.values()))
 
     def respond(self, packet: bytes, via: Via) -> Said:
         """The reply to one message, by the block whose zone is the longest that its name is in."""
@@ -128,7 +128,7 @@ class Router:
         return chain.respond(packet, via)
 
     def _found(self, packet: bytes) -> tuple[str, Chain] | None:
-        zones = self._zones
+        zones = self.zones
         if len(zones) == 1 and ROOT in zones:
             return zones[ROOT]
         at, name = 0, packet[12:_LONGEST_QUESTION].lower()

@@ -23,9 +23,10 @@ class Meter(Protocol):
 
 
 class Cluster:
-    """`on_synced` is called once, when every kind watched has been listed. Pods are watched if `pods`, EndpointSlices if
-    `endpoints`. Of other namespaces than `namespaces`, if any are given, nothing is known. `pod_names` and
-    `ignore_empty` as for `index.service_records`.
+    """`on_synced` is called once, when every kind watched has been listed.
+
+    Pods are watched if `pods`, EndpointSlices if `endpoints`. Of other namespaces than `namespaces`, if any are given,
+    nothing is known. `pod_names` and `ignore_empty` as for `index.service_records`.
 
     Of `cache` is forgotten what changes have made untrue.
     """

@@ -44,7 +44,8 @@ class Line(msgspec.Struct, frozen=True):
     line: int
 
     def error(self, message: str) -> CorefileError:
-        return CorefileError(f"{self.file}:{self.line}: {message}")
+        """What is wrong with it. What stands in no file (a flag) has no line."""
+        return CorefileError(f"{self.file}:{self.line}: {message}" if self.line else f"{self.file}: {message}")
 
 
 class Directive(Line, frozen=True):
@@ -69,7 +70,10 @@ def nothing_imported(pattern: str, file: str) -> Sequence[tuple[str, str]]:
 
 
 def blocks_of(
-    text: str, file: str = "Corefile", environment: Mapping[str, str] | None = None, imported: Imported = nothing_imported
+    text: str,
+    file: str = "Corefile",
+    environment: Mapping[str, str] | None = None,
+    imported: Imported = nothing_imported,
 ) -> tuple[Block, ...]:
     """The server blocks of a Corefile. Raises CorefileError."""
     reader = _Reader(environment or {}, imported)
@@ -78,7 +82,7 @@ def blocks_of(
 
 def _words(text: str, file: str) -> list[Word]:
     found: list[Word] = []
-    at, line, size = text.startswith("\ufeff"), 1, len(text)
+    at, line, size = int(text.startswith("\ufeff")), 1, len(text)
     while at < size:
         char = text[at]
         if char.isspace():
@@ -175,7 +179,8 @@ class _Reader:
     def _define(self, where: Word, name: str, rest: list[list[Word]], opened: bool) -> None:
         if name in self._snippets:
             raise _error(where, f"snippet '{name}' is defined twice")
-        depth, body = 1, []
+        depth = 1
+        body: list[list[Word]] = []
         while opened and rest:
             line = rest.pop()
             depth += (line[-1].text == "{") - (line[0].text == "}")

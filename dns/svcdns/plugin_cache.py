@@ -34,7 +34,8 @@ def cache(directive: Directive, zones: tuple[Name, ...]) -> Cache:
         if (words_of := said.pop(table, None)) is not None:
             entries, limit, shortest = words_of
             found[table] = Capacity(entries, limit or found[table].longest, shortest)
-    return Cache(zones=names(directive, words) or zones or (ROOT,), **found, **said)
+    said |= found
+    return Cache(zones=names(directive, words) or zones or (ROOT,), **said)
 
 
 def _capacity(line: Line, found: Found) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
+from svcdns.addresses import zone_names
 from svcdns.corefile import Block, CorefileError, Directive, Line
 from svcdns.directives import (
     Found,
@@ -25,7 +26,6 @@ from svcdns.directives import (
     options,
     seconds,
 )
-from svcdns.addresses import zone_names
 from svcdns.plugin_cache import cache
 from svcdns.plugin_forward import forward
 from svcdns.plugin_kubernetes import kubernetes
@@ -49,9 +49,13 @@ SHORTEST_RELOAD, SHORTEST_JITTER = 2.0, 1.0
 CLASSES = ("success", "denial", "error", "all")
 
 OF_COREDNS = frozenset(
-    "acl any auto autopath azure bufsize cancel chaos clouddns debug dns64 dnssec dnstap erratic etcd file geoip grpc "
-    "grpc_server header https https3 k8s_external local metadata minimal multisocket nsid on pprof proxyproto quic root "
-    "route53 secondary shed sign template timeouts tls trace transfer tsig view whoami nomad".split()
+    (
+        *("acl", "any", "auto", "autopath", "azure", "bufsize", "cancel", "chaos", "clouddns", "debug", "dns64"),
+        *("dnssec", "dnstap", "erratic", "etcd", "file", "geoip", "grpc", "grpc_server", "header", "https", "https3"),
+        *("k8s_external", "local", "metadata", "minimal", "multisocket", "nomad", "nsid", "on", "pprof", "proxyproto"),
+        *("quic", "root", "route53", "secondary", "shed", "sign", "template", "timeouts", "tls", "trace", "transfer"),
+        *("tsig", "view", "whoami"),
+    )
 )
 """Plugins of CoreDNS 1.14 that there are none of here."""
 OFTEN = frozenset(("bind", "forward", "log", "rewrite"))
@@ -98,7 +102,9 @@ def _block(block: Block, port: int) -> ServerBlock:
         if read is None:
             raise directive.error(_unknown(name))
         if name in seen and name not in OFTEN:
-            raise directive.error(f"{name}: this plugin can only be used once per server block; see line {seen[name].line}")
+            raise directive.error(
+                f"{name}: this plugin can only be used once per server block; see line {seen[name].line}"
+            )
         seen[name] = directive
         read(directive, zones, found)
     found["forwards"] = tuple(found.get("forwards", ()))

@@ -21,7 +21,7 @@ from svckube.observe import fields
 
 MOST_A_SECOND = 20  # failures told one by one
 
-_FLAGS = ((0x8000, "qr"), (0x0400, "aa"), (0x0200, "tc"), (0x0100, "rd"), (0x0080, "ra"), (0x0040, "z"), (0x0020, "ad"), (0x0010, "cd"))  # fmt: skip
+_FLAGS = {0x8000: "qr", 0x400: "aa", 0x200: "tc", 0x100: "rd", 0x80: "ra", 0x40: "z", 0x20: "ad", 0x10: "cd"}
 _CLASSES = {1: "IN", 3: "CH", 4: "HS", 255: "ANY"}
 
 _log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def line(query: Query, via: Via, peer: tuple[str, int], said: bytes, seconds: fl
         )
     )
     rcode = RCODE_NAMES.get(flags & 0xF, str(flags & 0xF))
-    names = ",".join(name for bit, name in _FLAGS if flags & bit)
+    names = ",".join(name for bit, name in _FLAGS.items() if flags & bit)
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     return f'[INFO] {where} - {query.id} "{asked}" {rcode} {names} {len(said)} {seconds:.9f}s'
 

@@ -26,7 +26,8 @@ _BEFORE_NAME = {CNAME: 0, NS: 0, PTR: 0, foreign.DNAME: 0, MX: 2, SRV: 6}
 
 def rewritten(query: wire.Query, rules: Sequence[Rewrite]) -> tuple[wire.Query, tuple[Back, ...]] | None:
     """The query under its other name, and what turns names back, to be applied in this order. None: no rule matches."""
-    name, back, hit = query.question.name, [], False
+    name, hit = query.question.name, False
+    back: list[Back] = []
     for rule in rules:
         changed = _changed(name, rule)
         if changed is None:
@@ -76,7 +77,9 @@ def turned_back(packet: bytes, query: wire.Query, inner: wire.Query, back: Seque
     except wire.BadMessageError:
         return packet[:4] + bytes(8)
     reply = found.reply
-    sections = (tuple(_turned(one, back) for one in section) for section in (reply.answer, reply.authority, reply.additional))
+    sections = (
+        tuple(_turned(one, back) for one in section) for section in (reply.answer, reply.authority, reply.additional)
+    )
     answer, authority, additional = sections
     turned = msgspec.structs.replace(
         reply, answer=answer, authority=authority, additional=additional, authoritative=found.authoritative

@@ -183,7 +183,10 @@ class Serving(msgspec.Struct, frozen=True):
 
 
 class ServerBlock(msgspec.Struct, frozen=True):
-    """`bind` holds addresses and interface names; empty is every address. `plugins`: the directives' names, in order."""
+    """`bind` holds addresses and interface names; empty is every address. `plugins`: the directives' names, in order.
+
+    `listen`, if not empty, says where in place of `bind` and the ports of `serving`.
+    """
 
     serving: tuple[Serving, ...]
     plugins: tuple[str, ...] = ()
@@ -202,6 +205,7 @@ class ServerBlock(msgspec.Struct, frozen=True):
     lameduck: float = 0.0
     ready: str = ""
     prometheus: str = ""
+    listen: tuple[Endpoint, ...] = ()
 
 
 class Reload(msgspec.Struct, frozen=True):

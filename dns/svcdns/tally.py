@@ -34,8 +34,8 @@ _COUNTED_TYPES = frozenset(TYPE_NAMES) - {13, 35, 39, 257}
 class Via:
     """How a query came: the label `server`, `udp` or `tcp`, the address family as 1 or 2, the server block's zone.
 
-    One value for each socket and zone. `peer` is who sent the message that is being taken in, if that `wants_peer`; it is
-    right until the call that takes it in returns.
+    One value for each socket and zone. `peer` is who sent the message that is being taken in, if that `wants_peer`; it
+    is right until the call that takes it in returns.
     """
 
     server: str

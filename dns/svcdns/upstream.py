@@ -6,7 +6,7 @@ TCP or TLS connection carries one question after another (RFC 7766) and is close
 other end closed it meanwhile, the question goes out again on the next one, and nobody counts that as a failure.
 
 Liveness is CoreDNS's: after a failure the upstream is probed every half second until it answers anything at all. It is
-`doubtful` meanwhile, and `down` once more than `max_fails` probes have failed. Failures are OSError; TimeoutError is one.
+`doubtful` meanwhile, and `down` once more than `max_fails` probes have failed. Failures are OSError, TimeoutError too.
 """
 
 from __future__ import annotations
