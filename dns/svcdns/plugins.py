@@ -103,7 +103,7 @@ def _block(block: Block, port: int) -> ServerBlock:
             raise directive.error(_unknown(name))
         if name in seen and name not in OFTEN:
             raise directive.error(
-                f"{name}: this plugin can only be used once per server block; see line {seen[name].line}"
+                f"{name}: a server block has it only once; see line {seen[name].line}"
             )
         seen[name] = directive
         read(directive, zones, found)
