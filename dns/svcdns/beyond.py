@@ -109,7 +109,7 @@ class Beyond:
             if self._replies.wants_prefetch(kept, now):
                 self._meter.count("cache_prefetch", via.server, self._zones, "")
                 self._refresh(forwarder, key, kept, query, via)
-            ttl = kept.ttl if self._replies.options.keep_ttl else max(int(left), 1)
+            ttl = kept.ttl if self._replies.options.keep_ttl else kept.ttl - int(now - kept.since)
         else:
             self._meter.count("cache_served_stale", via.server, self._zones, "")
             self._refresh(forwarder, key, kept, query, via)
@@ -210,7 +210,7 @@ class Beyond:
         return await asyncio.shield(task)
 
     async def _exchanged(self, forwarder: Forwarder, key: Key | None, query: wire.Query, via: Via) -> Foreign:
-        packet = await forwarder.exchange(foreign.request(query), tcp=via.proto == "tcp")
+        packet = await forwarder.exchange(foreign.request(query, key is not None), tcp=via.proto == "tcp")
         question = msgspec.structs.replace(query.question, name=query.question.lower)
         found = foreign.read(packet, question)
         if key is not None and self._replies is not None:

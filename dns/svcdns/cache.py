@@ -6,8 +6,8 @@ cannot push out the others. Keys are the name in lower case, the type, DO and CD
 reply has one TTL, the smallest of its records', brought between the bounds of its table. A negative one lives as its
 SOA says (RFC 2308).
 
-Not kept: what was cut short, NXDOMAIN or NODATA without an SOA (nobody says for how long), errors other than SERVFAIL
-and NOTIMP.
+Not kept: what was cut short, NXDOMAIN and CNAMEs that lead nowhere without an SOA (nobody says for how long), errors
+other than SERVFAIL and NOTIMP.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from svcdns.settings import Cache
 
 Kind: TypeAlias = Literal["success", "denial"]
 
+UNSAID_TTL = 5  # seconds, of a reply without any record
 KINDS: tuple[Kind, Kind] = ("success", "denial")
 
 
@@ -126,25 +127,20 @@ class Replies:
     def _lifetime(self, question: Question, foreign: Foreign) -> tuple[Kind | None, int]:
         """Which table, None for neither; and the TTL that the reply gets either way."""
         options, reply = self.options, foreign.reply
-        least = min((record.ttl for record in foreign.records), default=None)
         if reply.rcode in (SERVFAIL, NOTIMP):
             return ("denial" if options.servfail else None), int(options.servfail)
-        if reply.rcode not in (NOERROR, NXDOMAIN):
-            return None, least or 0
-        if is_denial(foreign, question):
-            negative = negative_ttl(foreign)
+        least = min((record.ttl for record in foreign.records), default=UNSAID_TTL)
+        negative, lacks = negative_ttl(foreign), is_denial(foreign, question)
+        kind: Kind = "denial" if reply.rcode == NXDOMAIN or (lacks and negative is not None) else "success"
+        if kind == "denial":
             bounds = options.denial
-            ttl = _between(
-                bounds.shortest, min(least or 0, negative or 0) if negative is not None else 0, bounds.longest
-            )
-            return (None if reply.truncated or negative is None else "denial"), ttl
-        bounds = options.success
-        ttl = _between(bounds.shortest, least or 0, bounds.longest)
-        return (None if reply.truncated else "success"), ttl
-
-
-def _between(shortest: int, value: int, longest: int) -> int:
-    return min(max(value, shortest), longest)
+            may_be_kept = negative is not None
+            least = min(least, negative or 0)
+        else:
+            bounds = options.success
+            may_be_kept = reply.rcode == NOERROR and not (lacks and reply.answer)
+        ttl = min(max(least, bounds.shortest), bounds.longest)
+        return (kind if may_be_kept and not reply.truncated else None), ttl
 
 
 def with_owner(reply: Reply, old: Name, new: Name) -> Reply:

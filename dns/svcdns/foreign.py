@@ -64,14 +64,16 @@ class Foreign(msgspec.Struct, frozen=True):
         return (*reply.answer, *reply.authority, *reply.additional)
 
 
-def request(query: Query) -> bytes:
+def request(query: Query, wants_ad: bool = False) -> bytes:
     """The client's question as it goes upstream, with ID 0: RD, CD, AD, and EDNS without its options.
+
+    `wants_ad`: what is kept is for other clients too, so ask whether it is authentic (RFC 6840 section 5.7).
 
     Options speak between two ends (a cookie), or about one client (its subnet), and a reply is for many.
     """
     question, edns = query.question, query.edns
     opt = b"" if edns is None else b"\0" + _FIXED.pack(OPT, edns.size, _DO if edns.dnssec_ok else 0, 0)
-    header = _HEADER.pack(0, query.flags & (_RD | _CD | _AD), 1, 0, 0, 1 if opt else 0)
+    header = _HEADER.pack(0, query.flags & (_RD | _CD | _AD) | (_AD if wants_ad else 0), 1, 0, 0, 1 if opt else 0)
     return header + question.name + struct.pack("!HH", question.type, query.klass) + opt
 
 

@@ -102,9 +102,7 @@ def _block(block: Block, port: int) -> ServerBlock:
         if read is None:
             raise directive.error(_unknown(name))
         if name in seen and name not in OFTEN:
-            raise directive.error(
-                f"{name}: a server block has it only once; see line {seen[name].line}"
-            )
+            raise directive.error(f"{name}: a server block has it only once; see line {seen[name].line}")
         seen[name] = directive
         read(directive, zones, found)
     found["forwards"] = tuple(found.get("forwards", ()))
