@@ -145,7 +145,8 @@ FILES = {
     "hosts alone": block("hosts {\n 192.0.2.7 plain.example.org\n ttl 60\n}\nforward . <0>"),
     "rewritten": block("rewrite name exact nodata.example.org plain.example.org\nforward . <0>"),
     "a rewritten suffix": block("rewrite stop name suffix example.com example.org answer auto\nforward . <0>"),
-    "zones, one with a cache": block("forward . <0>\ncache 30", "plain.example.org") + block("forward . <1> {\n force_tcp\n}"),
+    "zones, one with a cache": block("forward . <0>\ncache 30", "plain.example.org")
+    + block("forward . <1> {\n force_tcp\n}"),
 }
 
 
