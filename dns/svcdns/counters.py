@@ -29,6 +29,7 @@ COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "proxy_healthcheck_failures": ("Probes that were not answered.", _OF_UPSTREAM),
     "proxy_conn_cache_hits": ("Exchanges on a connection that was there.", (*_OF_UPSTREAM, "proto")),
     "proxy_conn_cache_misses": ("Exchanges on a new connection.", (*_OF_UPSTREAM, "proto")),
+    "health_request_failures": ("There is nothing that could fail: 0.", ()),
     "reload_failed": ("Changed configurations that could not be taken.", ()),
     "dns_do_requests": ("Queries with DO.", ("server", "zone", "view")),
 }
@@ -46,7 +47,7 @@ class Counters(Collector):
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._counts: dict[str, dict[tuple[str, ...], float]] = {name: {} for name in (*COUNTERS, *GAUGES)}
-        for name, (_, labels) in COUNTERS.items():
+        for name, (_, labels) in (*COUNTERS.items(), *GAUGES.items()):
             if not labels:
                 self._counts[name][()] = 0
         registry.register(self)

@@ -100,7 +100,7 @@ class Life:
                 http.close()
 
     async def _live(self) -> None:
-        works = (self._reloading(), self._hosts(), self._syncing(), self._look_for_loops())
+        works = (self._reloading(), self._hosts(), self._syncing(), self._look_for_loops(), self._lateness())
         tasks = [asyncio.create_task(work) for work in works]
         for task in tasks:
             task.add_done_callback(_told)
@@ -266,6 +266,14 @@ class Life:
                 if options is not None and due.setdefault(running, loop.time() + options.reload) <= loop.time():
                     due[running] = loop.time() + options.reload
                     read_hosts(running, options, self._tally)
+
+    async def _lateness(self) -> None:
+        """Notes how busy the loop is."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + 1.0
+            await asyncio.sleep(1.0)
+            self._tally.late(max(loop.time() - due, 0.0))
 
     async def _look_for_loops(self) -> None:
         assembly = self._assembly

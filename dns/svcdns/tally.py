@@ -25,6 +25,7 @@ from svcdns.wirecache import Shape
 
 DURATIONS = tuple(0.00025 * 2**power for power in range(16))
 SIZES = (0.0, 100.0, 200.0, 300.0, 400.0, 511.0, 1023.0, 2047.0, 4095.0, 8291.0, 16e3, 32e3, 48e3, 64e3)
+LATENESS = tuple(0.00025 * 10**power for power in range(5))
 PROGRAMMING = tuple(0.001 * 2**power for power in range(20))
 _OF_SERVER = ("server", "zone", "view")
 _COUNTED_TYPES = frozenset(TYPE_NAMES) - {13, 35, 39, 257}
@@ -79,6 +80,7 @@ class Tally(Counters):
         self._dropped: dict[Via, int] = {}
         self._upstream: dict[tuple[str, str], Histogram] = {}
         self._programming = {kind: Histogram(PROGRAMMING) for kind in ("cluster_ip", "headless_with_selector")}
+        self._lateness = Histogram(LATENESS)
         self.failures = 0
         super().__init__(registry)
 
@@ -117,6 +119,10 @@ class Tally(Counters):
         """An endpoint change was visible so long after the controller's trigger."""
         self._programming["headless_with_selector" if headless else "cluster_ip"].note(seconds)
 
+    def late(self, seconds: float) -> None:
+        """Something that was due was done so much later, because the loop was busy."""
+        self._lateness.note(seconds)
+
     def collect(self) -> Iterable[Metric]:
         build = GaugeMetricFamily(
             "coredns_build_info", "Which build answers.", labels=["version", "revision", "goversion"]
@@ -143,6 +149,10 @@ class Tally(Counters):
         for kind, histogram in self._programming.items():
             histogram.add_to(programming, [kind])
         yield programming
+        # CoreDNS asks its own /health and measures that; what delays an answer of ours is a loop that is busy.
+        health = HistogramMetricFamily("coredns_health_request_duration_seconds", "How late the loop is, each second.")
+        self._lateness.add_to(health, [])
+        yield health
         yield from super().collect()
 
     def _queries(self) -> Iterable[Metric]:
