@@ -11,6 +11,7 @@ answer.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import random
 import signal
@@ -109,17 +110,25 @@ async def _serve(
     # Spreading load needs no secret order.
     shuffle = random.shuffle if options.loadbalance else None
     server = Server(Responder(cluster, zones, tally, forwarder, shuffle, cache).respond, tally, cache)
+    _settle()
     await server.start(options.listen)
     addresses = " ".join(map(str, server.addresses))
     _log.info("serving dns", extra=fields(addresses=addresses, synced=cluster.synced, **cluster.counts()))
     sd_notify("READY=1")
     if not cluster.synced and await _either(synced, stop, None):
+        _settle()
         _log.info("synced", extra=fields(**cluster.counts()))
     await stop.wait()
     sd_notify("STOPPING=1")
     _log.info("stopping", extra=fields(lameduck=options.lameduck))
     await asyncio.sleep(options.lameduck)
     await server.close()
+
+
+def _settle() -> None:
+    """Spares the collector what is known by now and mostly stays: walking through it would keep clients waiting."""
+    gc.collect()
+    gc.freeze()
 
 
 async def _either(wanted: asyncio.Event, stop: asyncio.Event, seconds: float | None) -> bool:
