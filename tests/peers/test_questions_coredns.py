@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -21,6 +22,7 @@ from dnslib import EDNS0, QTYPE, RCODE, DNSRecord, EDNSOption
 from peers.control_plane import ControlPlane
 from peers.core_dns import CoreDNS
 from peers.our_dns import SvcplaneDns, svcplane_dns
+from peers.processes import Process
 from support.questions import FORWARDED, ROWS, Row, Said, cluster, said_in
 from support.resolvers import Address, Upstream, datagrams, over_tcp, over_udp, question
 from support.waiting import eventually

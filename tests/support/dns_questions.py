@@ -14,6 +14,7 @@ from support.dns_objects import HOSTNAMES, NAMESPACES, PODS, PORTS, PROTOCOLS, S
 from svcdns.records import TYPE_NUMBERS, name_of
 
 ZONE = "cluster.local"
+OUTSIDE = ("www.example.org.", "alias.example.org.", "gone.example.org.")
 TYPES = (1, 1, 1, 1, 28, 28, 33, 33, 12, 16, 2, 6, 5, 15, 255, 65, 64, 257, 43, 48, 35, 13, 41, 99, 65280)
 OPTIONS = {
     "NSID": (3, b""),
@@ -55,10 +56,13 @@ class Questions:
         flags, klass = self._flags(), 1 if draw.random() < 0.98 else draw.choice((3, 4, 254, 255))
         body = name_of(name) + kind.to_bytes(2) + klass.to_bytes(2)
         opt = self._opt() if draw.random() < 0.5 else b""
+        if name in OUTSIDE:
+            # What a resolver makes of the rest is its own affair.
+            opt, flags, klass = b"", 0x0100, 1
         header = (identity, flags, 1, 0, 0, 1 if opt else 0)
         packet = b"".join(value.to_bytes(2) for value in header) + body + opt
         asked = Asked(packet, tcp, name, kind, klass == 1 and not flags & 0x7800)
-        return self._broken(asked) if draw.random() < 0.08 else asked
+        return self._broken(asked) if draw.random() < 0.08 and name not in OUTSIDE else asked
 
     def _flags(self) -> int:
         draw = self._draw
@@ -101,22 +105,22 @@ class Questions:
         chance = draw.random()
         if chance < 0.1:
             return "".join(draw.choice((letter, letter.upper())) for letter in name)
-        if chance < 0.14:
+        if chance < 0.13:
             return f"{draw.choice(('x', '_', '_tcp', '*', 'any', 'web', 'svc', 'pod'))}.{name}"
-        if chance < 0.18:
+        if chance < 0.16:
             return name.partition(".")[2] or "."
         return name
 
     def _name(self) -> str:
         draw = self._draw
         kinds = (self._service, self._below, self._pod, self._reverse, self._zone, self._outside)
-        (kind,) = draw.choices(kinds, (30, 34, 10, 14, 10, 2))
+        (kind,) = draw.choices(kinds, (42, 28, 8, 12, 8, 2))
         return kind()
 
     def _key(self) -> str:
         draw = self._draw
-        service = draw.choice((*SERVICES, "missing"))
-        return f"{service}.{draw.choice((*NAMESPACES, *NAMESPACES, 'nowhere'))}.svc.{ZONE}."
+        service = draw.choice((*SERVICES, *SERVICES, "missing"))
+        return f"{service}.{draw.choice((*NAMESPACES * 4, 'nowhere'))}.svc.{ZONE}."
 
     def _service(self) -> str:
         return self._key()
@@ -150,4 +154,4 @@ class Questions:
         return self._draw.choice((*zones, "in-addr.arpa.", "ip6.arpa.", "10.in-addr.arpa."))
 
     def _outside(self) -> str:
-        return self._draw.choice(("www.example.org.", "alias.example.org.", "gone.example.org."))
+        return self._draw.choice(OUTSIDE)
