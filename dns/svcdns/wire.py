@@ -50,6 +50,7 @@ IN = 1
 _QUERY, _NOTIFY = 0, 4
 _QR, _AA, _TC, _RD, _CD = 0x8000, 0x0400, 0x0200, 0x0100, 0x0010
 _MIRRORED = 0x03B0  # TC, RD, RA, AD, CD: what CoreDNS leaves standing in a message that it sends back at once
+_DO = 0x8000
 _ECHOED_OPTIONS = frozenset((3, 9, 10, 11, 12))  # NSID, EXPIRE, COOKIE, TCP-KEEPALIVE, PADDING
 _HEADER = Struct("!6H")
 _PAIR = Struct("!HH")
@@ -68,6 +69,10 @@ class Edns(msgspec.Struct, frozen=True, gc=False):
     flags: int
     options: bytes = b""
     has_options: bool = False
+
+    @property
+    def dnssec_ok(self) -> bool:
+        return bool(self.flags & _DO)
 
 
 class Query(msgspec.Struct, frozen=True):

@@ -44,7 +44,8 @@ COREFILE = """\
 SILENCE_SECONDS = 0.2  # how long nothing has to come where we expect nothing
 PATIENCE_SECONDS = 3.0
 QUESTIONS_A_ROUND = 60
-TC = 0x0200
+AA, TC = 0x0400, 0x0200
+AA_AT = 5  # among the flags as Heard has them
 SERIAL = re.compile(r"( SOA \S+ \S+) \d+")
 SENTINELS = "sentinels"
 # Without controllers no namespace has the service account that a pod is given.
@@ -90,6 +91,9 @@ class Heard(msgspec.Struct, frozen=True):
     def without_rcode(self) -> Heard:
         return msgspec.structs.replace(self, rcode=0)
 
+    def without_sections(self) -> Heard:
+        return msgspec.structs.replace(self, sections=())
+
 
 SILENCE = Heard(-1)
 
@@ -103,6 +107,8 @@ def heard(reply: bytes) -> Heard:
         sections = tuple((str(len(lines)),) for lines in sections)
     opt = tuple((size, ttl & 0xFFFFFF, options) for size, ttl, options in message.opts)
     rcode = message.flags & 0xF | (message.opts[0][1] >> 24 << 4 if message.opts else 0)
+    if not message.flags & AA and rcode in (0, 3):
+        opt = ()  # of an upstream's reply, and that is for the tests of forwarding
     return Heard(rcode, f"{message.flags >> 4:012b}", message.question, sections, opt)
 
 
@@ -142,8 +148,9 @@ NS, PTR, TXT = (TYPE_NUMBERS[name] for name in ("NS", "PTR", "TXT"))
 
 
 def _exists(asked: Asked, ours: Heard, theirs: Heard, there: Callable[[str], bool]) -> bool:
-    """NODATA where CoreDNS says NXDOMAIN, and else the same."""
-    if not ours.is_nodata or theirs.rcode != 3 or ours.without_rcode() != theirs.without_rcode():
+    """NODATA where CoreDNS says NXDOMAIN, or asks the upstream instead, which says so."""
+    fell_through = theirs.flags[AA_AT] == "0"
+    if not ours.is_nodata or theirs.rcode != 3 or (ours.without_rcode() != theirs.without_rcode() and not fell_through):
         return False
     name, kind = asked.name.lower(), asked.type
     return (
@@ -190,6 +197,16 @@ def _gone(asked: Asked, ours: Heard, theirs: Heard, there: Callable[[str], bool]
     return ours.rcode in (0, 3) and not any(there(line.split()[-1]) for line in more)
 
 
+def _own(asked: Asked, ours: Heard, theirs: Heard, there: Callable[[str], bool]) -> bool:
+    """Addresses of the server itself: ours are among CoreDNS's."""
+    name, here = asked.name.lower(), (ours.sections, theirs.sections)
+    if name not in ("ns.dns.cluster.local.", "cluster.local.") or (ours.rcode, theirs.rcode) != (0, 0):
+        return False
+    return ours.without_sections() == theirs.without_sections() and all(
+        set(a) <= set(b) for a, b in zip(*here, strict=True)
+    )
+
+
 ACCEPTED = (
     Accepted("A name that exists is never NXDOMAIN.", _exists),
     Accepted("Case.", _case),
@@ -197,6 +214,7 @@ ACCEPTED = (
     Accepted("Classes other than IN", _class),
     Accepted("`_` is no port.", _bare_port),
     Accepted("A slice whose Service is gone", _gone),
+    Accepted("`ns.dns` and NS name the addresses", _own),
     Accepted("A message that is cut short is FORMERR", _cut),
 )
 
@@ -220,9 +238,11 @@ class Tolerant(Upstream):
 
     def _replies(self, packet: bytes, proto: str) -> list[bytes]:
         try:
-            return super()._replies(packet, proto)
+            replies = super()._replies(packet, proto)
         except Exception:
             return []
+        # dnslib's flags are the question's. Both servers pass on what an upstream sets.
+        return [reply[:2] + bytes([reply[2] & 0x81, reply[3] & 0x8F]) + reply[4:] for reply in replies]
 
 
 class Players:
