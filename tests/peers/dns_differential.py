@@ -207,6 +207,21 @@ def _own(asked: Asked, ours: Heard, theirs: Heard, there: Callable[[str], bool])
     )
 
 
+def _below_reverse(asked: Asked, ours: Heard, theirs: Heard, there: Callable[[str], bool]) -> bool:
+    """Names of services and the rest, below a zone of addresses."""
+    name = asked.name.lower()
+    below = re.search(r"(?:^|\.)(?:svc|pod|dns|dns-version)\.(?:in-addr|ip6)\.arpa\.$", name)
+    return below is not None and (ours.rcode, theirs.rcode) == (3, 0)
+
+
+def _fuller(asked: Asked, ours: Heard, theirs: Heard, there: Callable[[str], bool]) -> bool:
+    """Both cut, ours with a record or two more."""
+    if ours.without_sections() != theirs.without_sections() or not int(ours.flags, 2) << 4 & TC:
+        return False
+    counts = [sum(int(count) for (count,) in each.sections) for each in (ours, theirs)]
+    return 0 < counts[0] - counts[1] <= 2
+
+
 ACCEPTED = (
     Accepted("A name that exists is never NXDOMAIN.", _exists),
     Accepted("Case.", _case),
@@ -215,6 +230,8 @@ ACCEPTED = (
     Accepted("`_` is no port.", _bare_port),
     Accepted("A slice whose Service is gone", _gone),
     Accepted("`ns.dns` and NS name the addresses", _own),
+    Accepted("Names of the cluster below a reverse zone", _below_reverse),
+    Accepted("A reply that is cut", _fuller),
     Accepted("A message that is cut short is FORMERR", _cut),
 )
 
