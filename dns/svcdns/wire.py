@@ -60,7 +60,7 @@ _TO_QUESTION = b"\xc0\x0c"
 
 
 class Edns(msgspec.Struct, frozen=True, gc=False):
-    """The client's OPT record: the reply size it takes, its flags, the options that go back as they came.
+    """The client's OPT record: the reply size it takes, its flags (eight of sixteen), the options that go back.
 
     `has_options`: whether there were any, also such as do not go back.
     """
@@ -154,7 +154,7 @@ def _edns(packet: bytes, at: int, others: int, additionals: int) -> Edns | None:
         if found is not None or packet[start]:
             raise BadMessageError("more than one OPT record, or one with a name")
         options = _echoed(packet[at - length : at])
-        found = Edns(-1 if (ttl >> 16) & 0xFF else size, ttl & 0xFFFF, options, length > 0)
+        found = Edns(-1 if (ttl >> 16) & 0xFF else size, ttl & 0xFF00, options, length > 0)
     return found
 
 

@@ -222,6 +222,11 @@ def _fuller(asked: Asked, ours: Heard, theirs: Heard, there: Callable[[str], boo
     return 0 < counts[0] - counts[1] <= 2
 
 
+def _unread(asked: Asked, ours: Heard, theirs: Heard, there: Callable[[str], bool]) -> bool:
+    """Only the content of an option can be what CoreDNS does not like."""
+    return not asked.wellformed and theirs.rcode == 1 and ours.rcode in (0, 3) and bool(ours.opt)
+
+
 ACCEPTED = (
     Accepted("A name that exists is never NXDOMAIN.", _exists),
     Accepted("Case.", _case),
@@ -232,6 +237,7 @@ ACCEPTED = (
     Accepted("`ns.dns` and NS name the addresses", _own),
     Accepted("Names of the cluster below a reverse zone", _below_reverse),
     Accepted("A reply that is cut", _fuller),
+    Accepted("What EDNS options hold", _unread),
     Accepted("A message that is cut short is FORMERR", _cut),
 )
 

@@ -77,7 +77,7 @@ class Questions:
         data = b"".join(code.to_bytes(2) + len(octets).to_bytes(2) + octets for code, octets in options)
         size = draw.choice((0, 100, 512, 1232, 4096, 65535))
         version = draw.choice((0,) * 20 + (1, 255))
-        flags = draw.choice((0, 0, 0x8000, 0x4000))
+        flags = draw.choice((0, 0, 0x8000, 0x4000, 0xFFFF))
         extended = draw.choice((0,) * 20 + (1,))
         ttl = extended << 24 | version << 16 | flags
         return b"\0\0\x29" + size.to_bytes(2) + ttl.to_bytes(4) + len(data).to_bytes(2) + data
