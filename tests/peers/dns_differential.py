@@ -43,8 +43,9 @@ COREFILE = """\
 """
 SILENCE_SECONDS = 0.2  # how long nothing has to come where we expect nothing
 PATIENCE_SECONDS = 3.0
-QUESTIONS_A_ROUND = 60
+QUESTIONS_A_ROUND = 40
 AA, TC = 0x0400, 0x0200
+OPCODE = 0x78  # in the first octet of the flags
 AA_AT = 5  # among the flags as Heard has them
 SERIAL = re.compile(r"( SOA \S+ \S+) \d+")
 SENTINELS = "sentinels"
@@ -149,7 +150,7 @@ NS, PTR, TXT = (TYPE_NUMBERS[name] for name in ("NS", "PTR", "TXT"))
 
 def _exists(asked: Asked, ours: Heard, theirs: Heard, there: Callable[[str], bool]) -> bool:
     """NODATA where CoreDNS says NXDOMAIN, or asks the upstream instead, which says so."""
-    fell_through = theirs.flags[AA_AT] == "0"
+    fell_through = theirs.flags[AA_AT : AA_AT + 1] == "0"
     if not ours.is_nodata or theirs.rcode != 3 or (ours.without_rcode() != theirs.without_rcode() and not fell_through):
         return False
     name, kind = asked.name.lower(), asked.type
@@ -216,7 +217,7 @@ def _below_reverse(asked: Asked, ours: Heard, theirs: Heard, there: Callable[[st
 
 def _fuller(asked: Asked, ours: Heard, theirs: Heard, there: Callable[[str], bool]) -> bool:
     """Both cut, ours with a record or two more."""
-    if ours.without_sections() != theirs.without_sections() or not int(ours.flags, 2) << 4 & TC:
+    if ours.without_sections() != theirs.without_sections() or not int(ours.flags or "0", 2) << 4 & TC:
         return False
     counts = [sum(int(count) for (count,) in each.sections) for each in (ours, theirs)]
     return 0 < counts[0] - counts[1] <= 2
@@ -257,15 +258,16 @@ class Tally(msgspec.Struct):
 
 
 class Tolerant(Upstream):
-    """The resolver outside. To what it cannot read, or no client asks, it says nothing."""
+    """The resolver outside. To a NOTIFY it answers as to a query, to what it cannot read not at all."""
 
     def _replies(self, packet: bytes, proto: str) -> list[bytes]:
         try:
-            replies = super()._replies(packet, proto)
+            replies = super()._replies(packet[:2] + bytes([packet[2] & ~OPCODE]) + packet[3:], proto)
         except Exception:
             return []
         # dnslib's flags are the question's. Both servers pass on what an upstream sets.
-        return [reply[:2] + bytes([reply[2] & 0x81, reply[3] & 0x8F]) + reply[4:] for reply in replies]
+        opcode = packet[2] & OPCODE
+        return [reply[:2] + bytes([reply[2] & 0x81 | opcode, reply[3] & 0x8F]) + reply[4:] for reply in replies]
 
 
 class Players:
@@ -398,7 +400,7 @@ def run(
                 report(shown)
             elif reason:
                 tally.accepted[reason] += 1
-        changes = [objects.change() for _ in range(1 + tally.questions % 5)]
+        changes = [objects.change() for _ in range(1 + tally.questions // QUESTIONS_A_ROUND % 7)]
         if tally.questions % 600 == 0:
             say(f"{tally.questions} questions, {time.monotonic() - began:.0f} s")
     tally.refused = len(found.refused)

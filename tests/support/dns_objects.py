@@ -36,7 +36,7 @@ class Change(msgspec.Struct, frozen=True):
 def cluster_ip(namespace: str, service: str, family: str) -> str:
     """Each service has its own, so that two never want the same one."""
     high, low = NAMESPACES.index(namespace) + 1, SERVICES.index(service) + 1
-    return f"10.96.{high}.{low}" if family == "IPv4" else f"fd00:10:96::{high}:{low}"
+    return f"10.96.{high}.{low}" if family == "IPv4" else f"fd00:10:96::{high}{low}"
 
 
 class Objects:
