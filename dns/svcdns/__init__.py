@@ -14,8 +14,10 @@ anything odd. Where we differ, we differ by a rule that dns/README.md names and 
     wire                  octets to questions, replies to octets; the door to dnslib               (pure)
     options               the command line as a value                                              (pure)
     cluster               feeds the index, knows whether everything has been listed
+    wirecache             replies by the octets of their question, as long as they are true        (pure)
     respond               one message to one reply, by way of an upstream where needed
-    forward               the upstreams         server   the sockets          tally   the metrics
+    server                the sockets, of which    datagrams  streams    are UDP and TCP, and    batch    recvmmsg(2)
+    forward               the upstreams            tally      the metrics
     cli                   the parts put together, and the life of the process
 
 Rules. One loop: sockets, store and index belong to its thread, so an answer sees a change whole or not at all, and no
@@ -25,6 +27,5 @@ their way in and out, never text: no codec, no escapes, no surprise. What depend
 the service changes. The API server's absence is nobody's problem but a newcomer's: what was known is answered for
 ever.
 
-Missing: a cache in front (a reply depends on the question's octets and on the services that `Index.apply` says it
-changed, so replies can be kept by question and dropped by service), the per-node mode, and what dns/README.md lists.
+Missing: the per-node mode, and what dns/README.md lists.
 """

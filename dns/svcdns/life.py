@@ -12,6 +12,7 @@ says so.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import random
@@ -167,6 +168,7 @@ class Life:
                 via.zone, via.wants_peer = zone, has_log
                 self._note_plugins(after, router, via)
         self._assembly = after
+        _settle()
         self._tally.clear("reload_version_info")
         self._tally.set("reload_version_info", 1, "sha512", self._hash)
         for place in self._ports.keys() - after.routers.keys():
@@ -218,6 +220,7 @@ class Life:
             return
         for watched in assembly.watched.values():
             await watched.synced.wait()
+        _settle()
         counts = {name: count for one in assembly.watched.values() for name, count in one.cluster.counts().items()}
         _log.info("synced", extra=fields(**counts))
 
@@ -308,6 +311,13 @@ class Life:
             await asyncio.sleep(2.0)
         finally:
             chain.probe = None
+
+
+def _settle() -> None:
+    """Spares the collector what is known by now and mostly stays: walking through it would keep clients waiting."""
+    gc.unfreeze()  # of what an earlier call spared, some may be gone by now
+    gc.collect()
+    gc.freeze()
 
 
 def _told(task: asyncio.Task[None]) -> None:

@@ -84,7 +84,12 @@ class Responder:
         if isinstance(outcome, Reply):
             said = self.written(query, outcome, via)
             self._tally.reply(via, question.type, outcome.rcode, len(packet), len(said), perf_counter() - began)
-            if outcome.service is not None and via.proto == "udp" and query.is_common:
+            if (
+                outcome.service is not None
+                and via.proto == "udp"
+                and query.is_common
+                and self._cache.is_wanted(packet[2:])
+            ):
                 self._keep(query, outcome, outcome.service, said)
             return said
         if isinstance(outcome, Chase):

@@ -37,6 +37,9 @@ class Streams:
     def protocol(self, via: Via) -> Connection:
         return Connection(self, via)
 
+    def __len__(self) -> int:
+        return len(self._open)
+
     def opened(self, connection: Connection) -> None:
         if len(self._open) >= self._most:
             next(iter(self._open)).abort()

@@ -49,6 +49,7 @@ ONE_PACKET = 1200  # octets of records that cross any link unfragmented, even un
 IN = 1
 _QUERY, _NOTIFY = 0, 4
 _QR, _AA, _TC, _RD, _CD = 0x8000, 0x0400, 0x0200, 0x0100, 0x0010
+_MIRRORED = 0x03B0  # TC, RD, RA, AD, CD: what CoreDNS leaves standing in a message that it sends back at once
 _DO = 0x8000
 _ECHOED_OPTIONS = frozenset((3, 9, 10, 11, 12))  # NSID, EXPIRE, COOKIE, TCP-KEEPALIVE, PADDING
 _HEADER = Struct("!6H")
@@ -59,12 +60,19 @@ _TO_QUESTION = b"\xc0\x0c"
 
 
 class Edns(msgspec.Struct, frozen=True, gc=False):
-    """The client's OPT record: the reply size it takes, DO, the options that go back as they came, if it has any."""
+    """The client's OPT record: the reply size it takes, its flags (eight of sixteen), the options that go back.
+
+    `has_options`: whether there were any, also such as do not go back.
+    """
 
     size: int
-    dnssec_ok: bool
+    flags: int
     options: bytes = b""
     has_options: bool = False
+
+    @property
+    def dnssec_ok(self) -> bool:
+        return bool(self.flags & _DO)
 
 
 class Query(msgspec.Struct, frozen=True):
@@ -121,12 +129,14 @@ def read(packet: bytes) -> Query | bytes | None:
         return _bare(identity, flags, FORMERR)
     query = Query(identity, flags, klass, Question(name, name.lower(), kind), edns, packet)
     if edns is not None and edns.size < 0:
+        query = Query(identity, flags, klass, query.question, Edns(0, 0), packet)
         return write(query, Reply(BADVERS, "EDNS version", authoritative=False), UDP_LIMIT)
     return query
 
 
 def _bare(identity: int, flags: int, rcode: int) -> bytes:
-    return _HEADER.pack(identity, _QR | (flags & (0x7800 | _RD)) | rcode, 0, 0, 0, 0)
+    opcode = flags & 0x7800 if rcode == NOTIMP else 0
+    return _HEADER.pack(identity, _QR | opcode | flags & _MIRRORED | rcode, 0, 0, 0, 0)
 
 
 def _edns(packet: bytes, at: int, others: int, additionals: int) -> Edns | None:
@@ -144,7 +154,7 @@ def _edns(packet: bytes, at: int, others: int, additionals: int) -> Edns | None:
         if found is not None or packet[start]:
             raise BadMessageError("more than one OPT record, or one with a name")
         options = _echoed(packet[at - length : at])
-        found = Edns(-1 if (ttl >> 16) & 0xFF else size, bool(ttl & _DO), options, length > 0)
+        found = Edns(-1 if (ttl >> 16) & 0xFF else size, ttl & 0xFF00, options, length > 0)
     return found
 
 
@@ -247,8 +257,8 @@ def _compressed(
 
 
 def _opt(edns: Edns, rcode: int) -> bytes:
-    ttl = (rcode >> 4) << 24 | (_DO if edns.dnssec_ok else 0)
-    return b"\0" + _FIXED.pack(OPT, max(edns.size, 0), ttl, len(edns.options)) + edns.options
+    ttl = (rcode >> 4) << 24 | edns.flags
+    return b"\0" + _FIXED.pack(OPT, edns.size, ttl, len(edns.options)) + edns.options
 
 
 def _append(message: bytearray, record: Record, names: dict[bytes, int]) -> None:
@@ -297,7 +307,7 @@ def _remember(names: dict[bytes, int], name: Name, offset: int, end: int = LONGE
 
 def request(query: Query, identity: int, name: Name) -> bytes:
     """A question of our own on behalf of a client: its type, RD, CD and EDNS, another name (where a CNAME leads)."""
-    edns = b"" if query.edns is None else _opt(Edns(query.edns.size, query.edns.dnssec_ok), 0)
+    edns = b"" if query.edns is None else _opt(Edns(query.edns.size, query.edns.flags), 0)
     header = _HEADER.pack(identity, query.flags & (_RD | _CD), 1, 0, 0, 1 if edns else 0)
     return header + name + _PAIR.pack(query.question.type, IN) + edns
 

@@ -5,8 +5,9 @@ as long as they are true. A reply depends on one service or on none, and on whic
 says which services changed, and the replies about these are forgotten, and no others. The serial in an SOA is put in
 when the reply is given, so that it is never an old one and costs no reply its place.
 
-Bounded in octets, in two generations: when the fresh one is full it becomes the aged one, and what was aged goes. A
-reply that is asked for again moves back, so a flood of names that nobody asks for twice pushes out such names.
+A reply is kept when its question comes a second time, so a flood of random names costs nothing but their hashes.
+What is kept is bounded in octets, in two generations: when the fresh one is full it becomes the aged one, and what was
+aged goes. A reply that is asked for again moves back.
 
 The addresses of a kept reply are turned by one each time, and shuffled when each has been first once: no address is
 first more often than another, and none always follows the same one. CoreDNS's `loadbalance` shuffles each reply.
@@ -18,8 +19,9 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from typing import TypeAlias
 
-LIMIT = 16 << 20  # octets of both generations
-OVERHEAD = 400  # octets that CPython takes for an entry, beside those of question and reply
+LIMIT = 32 << 20  # octets of both generations
+OVERHEAD = 450  # octets that CPython takes for an entry, beside those of question and reply
+MOST_SEEN = 1 << 15  # questions whose coming again is noticed
 
 Shape: TypeAlias = tuple[int, int, int, int]
 """What is counted of a reply: type asked, rcode, octets asked, octets said."""
@@ -27,14 +29,14 @@ Shuffle: TypeAlias = Callable[[list[bytes]], None]
 
 
 class Turning:
-    """A reply whose `records` come in changing order, between `head` and `tail`. `size` is that of the whole."""
+    """A reply whose `records` come in changing order, between `head` and `tail`. `cost`: octets it takes here."""
 
-    __slots__ = ("_at", "_doubled", "_head", "_records", "_shuffle", "_starts", "_tail", "_width", "size")
+    __slots__ = ("_at", "_doubled", "_head", "_records", "_shuffle", "_starts", "_tail", "_width", "cost")
 
     def __init__(self, head: bytes, records: Sequence[bytes], tail: bytes, shuffle: Shuffle) -> None:
         self._head, self._records, self._tail, self._shuffle = head, list(records), tail, shuffle
         self._width = sum(map(len, records))
-        self.size = len(head) + self._width + len(tail)
+        self.cost = len(head) + 3 * self._width + len(tail) + 80 * len(records)
         self._arrange()
 
     def _arrange(self) -> None:
@@ -53,13 +55,13 @@ class Turning:
 
 
 class Dated:
-    """A reply with the zone's serial between `head` and `tail`."""
+    """A reply with the zone's serial between `head` and `tail`. `cost`: octets it takes here."""
 
-    __slots__ = ("_cache", "_head", "_tail", "size")
+    __slots__ = ("_cache", "_head", "_tail", "cost")
 
     def __init__(self, head: bytes, tail: bytes, cache: WireCache) -> None:
         self._head, self._tail, self._cache = head, tail, cache
-        self.size = len(head) + 4 + len(tail)
+        self.cost = len(head) + len(tail) + 100
 
     def octets(self) -> bytes:
         """The reply, with the serial as it is now."""
@@ -74,6 +76,7 @@ class _Generation:
     def __init__(self) -> None:
         self.replies: dict[bytes, Kept] = {}
         self.of_service: dict[str, list[bytes]] = {}
+        self.shapes: dict[Shape, Shape] = {}
         self.octets = 0
 
 
@@ -82,6 +85,7 @@ class WireCache:
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit // 2
+        self._seen: set[int] = set()
         self.serial = bytes(4)
         self.clear()
 
@@ -101,17 +105,31 @@ class WireCache:
             self.keep(question, found)
         return found
 
+    def is_wanted(self, question: bytes) -> bool:
+        """Whether a question for which nothing is kept has come before, of late."""
+        mark = hash(question)
+        if mark in self._seen:
+            return True
+        if len(self._seen) >= MOST_SEEN:
+            self._seen.clear()
+        self._seen.add(mark)
+        return False
+
     def keep(self, question: bytes, kept: Kept) -> None:
         """Keeps a reply to a question for which none is kept."""
-        reply, _, service = kept
-        cost = OVERHEAD + len(question) + (len(reply) if isinstance(reply, bytes) else 3 * reply.size)
+        reply, shape, service = kept
+        cost = OVERHEAD + len(question) + (len(reply) if isinstance(reply, bytes) else reply.cost)
         if self._fresh.octets + cost > self._limit:
             self._fresh, self._aged = _Generation(), self._fresh
         fresh = self._fresh
         fresh.octets += cost
-        fresh.replies[question] = kept
-        if service:
-            fresh.of_service.setdefault(service, []).append(question)
+        fresh.replies[question] = (reply, fresh.shapes.setdefault(shape, shape), service)
+        if not service:
+            return
+        if service in fresh.of_service:
+            fresh.of_service[service].append(question)
+        else:
+            fresh.of_service[service] = [question]
 
     def forget(self, services: Iterable[str], serial: int) -> None:
         """Forgets what depends on these services; `serial` is the zone's from now on."""
