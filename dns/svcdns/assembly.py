@@ -11,6 +11,7 @@ import random
 import socket
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -238,7 +239,8 @@ def _addresses(word: str) -> tuple[str, ...]:
     except ValueError:
         pass
     try:
-        found = addresses_of(word)
+        with ThreadPoolExecutor(1) as aside:  # it has an event loop of its own, and a thread has one at a time
+            found = aside.submit(addresses_of, word).result()
     except LinkError as error:
         raise OSError(f"bind: {error}") from error
     if not found:

@@ -22,6 +22,7 @@ from svckube.observe import fields
 MOST_A_SECOND = 20  # failures told one by one
 
 _FLAGS = {0x8000: "qr", 0x400: "aa", 0x200: "tc", 0x100: "rd", 0x80: "ra", 0x40: "z", 0x20: "ad", 0x10: "cd"}
+CLASSES = ("success", "denial", "error", "all")
 _CLASSES = {1: "IN", 3: "CH", 4: "HS", 255: "ANY"}
 
 _log = logging.getLogger(__name__)
