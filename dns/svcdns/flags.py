@@ -7,7 +7,6 @@ functions as the Corefile's directive, so both mean the same and refuse the same
 from __future__ import annotations
 
 import argparse
-import shlex
 
 import msgspec
 
@@ -146,7 +145,7 @@ def _directives(found: argparse.Namespace) -> list[Directive | None]:
         forward,
         cache,
         Directive("hosts", (found.hosts,), "--hosts", 0, (_line("fallthrough", ""),)) if found.hosts else None,
-        *(Directive("rewrite", tuple(shlex.split(rule)), "--rewrite", 0) for rule in found.rewrite),
+        *(Directive("rewrite", tuple(rule.split()), "--rewrite", 0) for rule in found.rewrite),
         Directive("log", (), "--log", 0) if found.log else None,
         Directive("loop", (), "--loop", 0) if found.loop else None,
         Directive("loadbalance", (), "--loadbalance", 0) if found.loadbalance else None,

@@ -158,14 +158,13 @@ def test_changed_settings_are_taken_and_what_did_not_change_is_kept(upstream: Sc
     kept = [forward(upstream), "cache 60"]
     with living(block(first, *kept)) as server:
         eventually(lambda: rcode(first) == "NOERROR", "it answers")
-        asked = len(upstream.asked)
         server.reload(
             block(first, *kept, "hosts {\n  192.0.2.9 new.example.org\n  fallthrough\n }") + block(second, *kept)
         )
         new = question("new.example.org.")
         eventually(lambda: rcode(first, new) == "NOERROR", "the new settings are served")
         assert (rcode(first), rcode(second)) == ("NOERROR", "NOERROR")
-        assert len(upstream.asked) == asked, "the cache lost its content"
+        assert sum("plain" in one for one in upstream.asked) == 1, "the cache lost its content"
         server.reload(block(second, *kept))
         eventually(lambda: rcode(first) == "", "the first port is closed")
         assert rcode(second) == "NOERROR"
