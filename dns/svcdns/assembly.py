@@ -38,6 +38,7 @@ from svcnet.links import LinkError, addresses_of
 
 # Somewhere outside, never sent to: the kernel says which of our addresses it would use (RFC 5737, RFC 3849).
 OUTSIDE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
+PATIENCE = 5.0  # seconds for queries that still wait where a changed configuration will not ask any more
 
 Way: TypeAlias = tuple[Cache | None, tuple[tuple[Forward, tuple[Upstream, ...]], ...], bool, Errors | None]
 """What makes two server blocks' ways out the same: cache, upstreams, order of addresses, what is told."""
@@ -130,7 +131,7 @@ class Assembly:
                 watched.stop()
         for way, (beyond, troubles) in self.ways.items():
             if after is None or way not in after.ways:
-                await beyond.close()
+                await beyond.close(PATIENCE if after is not None else 0.0)
                 if troubles is not None:
                     troubles.close()
 

@@ -87,8 +87,10 @@ class Beyond:
             return self._verified(forwarder, key, kept, query, via)
         return self._hit(forwarder, key, kept, query, via, now)
 
-    async def close(self) -> None:
-        """Drops what is under way; whoever still waits for it gets SERVFAIL."""
+    async def close(self, patience: float = 0.0) -> None:
+        """Ends what is under way, after so many seconds at most; whoever still waits for it then gets SERVFAIL."""
+        if patience and self._under_way:
+            await asyncio.wait(self._under_way.values(), timeout=patience)
         tasks = [*self._under_way.values(), *self._refreshing]
         for task in tasks:
             task.cancel()
@@ -115,7 +117,14 @@ class Beyond:
         return self._from_cache(kept, ttl, query, via)
 
     def _from_cache(self, kept: Kept, ttl: int, query: wire.Query, via: Via) -> bytes:
-        return self._written(query, with_ttl(kept.foreign.reply, ttl), kept.foreign, via)
+        asked, last, written = kept.written
+        if last == ttl and via.proto == "udp" and asked == query.packet[2:]:
+            return query.packet[:2] + written
+        reply = with_ttl(kept.foreign.reply, ttl)
+        said = self._written(query, reply, kept.foreign, via)
+        if via.proto == "udp" and self.shuffled(reply) is reply:
+            kept.written = query.packet[2:], ttl, said[2:]
+        return said
 
     def _written(self, query: wire.Query, reply: Reply, said: Foreign, via: Via, *, is_relayed: bool = False) -> bytes:
         """The octets for this client, with the flags of the cache's entry, or those that came just now."""

@@ -39,7 +39,7 @@ class Key(msgspec.Struct, frozen=True, gc=False):
 class Kept:
     """One entry. Times as the caller's clock."""
 
-    __slots__ = ("asked", "foreign", "kind", "last", "refreshing", "since", "ttl")
+    __slots__ = ("asked", "foreign", "kind", "last", "refreshing", "since", "ttl", "written")
 
     def __init__(self, foreign: Foreign, kind: Kind, ttl: int, since: float) -> None:
         self.foreign = foreign
@@ -49,6 +49,8 @@ class Kept:
         self.asked = 0
         self.last = since
         self.refreshing = False
+        self.written: tuple[bytes, int, bytes] = b"", 0, b""
+        """The question, without its ID, and the TTL for which the reply was last written, and that reply."""
 
     def left(self, now: float) -> float:
         """Seconds of its TTL that are left; negative once it is stale."""

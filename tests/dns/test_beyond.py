@@ -215,6 +215,20 @@ def test_stale_only_if_nobody_answers() -> None:
     with_cache(work, stale=3600.0, verify=True, verify_seconds=0.3)
 
 
+def test_a_reply_written_once_has_the_id_of_each_client() -> None:
+    async def work(ask: Asker) -> None:
+        await ask("plain")
+        for identity in (1, 2, 65535):
+            reply = await ask.octets("", packet=question("plain.example.org.", identity=identity))
+            assert int.from_bytes(reply[:2]) == identity
+            assert said_in(reply).answer == ("plain.example.org. 60 IN A 192.0.2.80",)
+        ask.clock.now += 1
+        assert (await ask("plain")).answer == ("plain.example.org. 59 IN A 192.0.2.80",)
+        assert len(await ask.octets("plain", via=TCP)) == len(reply)
+
+    with_cache(work)
+
+
 def test_equal_questions_share_one_exchange() -> None:
     async def work(ask: Asker) -> None:
         names = ["plain", "PLAIN", "plain"] * 20

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from support.questions import said_in
-from support.resolvers import over_tcp, over_udp, question
+from support.resolvers import datagrams, over_tcp, over_udp, question
 from support.scripted_upstream import ScriptedUpstream
 from support.waiting import eventually
 from svcdns.corefile import CorefileError, blocks_of
@@ -200,6 +200,20 @@ def test_a_question_under_way_is_answered_over_a_change(upstream: ScriptedUpstre
         for number in range(5):
             server.reload(block(port, forward(upstream), f"cache {30 + number}"))
             assert all(said_in(one).rcode == "NOERROR" for one in over_tcp(("127.0.0.1", port), *[PLAIN] * 20))
+
+
+def test_a_question_that_waits_for_its_upstream_is_answered_over_a_change(upstream: ScriptedUpstream) -> None:
+    port = free_port()
+    with living(block(port, forward(upstream))) as server, datagrams(("127.0.0.1", port), 10) as client:
+        eventually(lambda: rcode(port) == "NOERROR", "it answers")
+        upstream.away = True
+        asked = len(upstream.asked)
+        client.send(PLAIN)
+        eventually(lambda: len(upstream.asked) > asked, "the upstream was asked")
+        server.reload(block(port, "hosts {\n  192.0.2.9 new.example.org\n }"))
+        eventually(lambda: rcode(port, question("new.example.org.")) == "NOERROR", "the change was taken")
+        upstream.away = False
+        assert said_in(client.recv(512)).rcode == "NOERROR"
 
 
 def test_a_file_is_looked_at_every_so_often(upstream: ScriptedUpstream) -> None:
