@@ -10,17 +10,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from support.kubelet_pods import body
 from support.waiting import eventually
+from svclab.identity import Identity
 from svclab.kubelet import sandbox
 from svclab.kubelet.containers import Launch, Launched, LaunchError, Mount, launched
+from svclab.kubelet.deaths import Deaths, ended
 from svclab.kubelet.enter import inside
-from svclab.kubelet.pods import Process, Run, Sandbox, fresh
-from svclab.kubelet.processes import Deaths, alive, ended, signalled
+from svclab.kubelet.pods import Run, Sandbox, fresh
 from svclab.netns import PREFIX, Host
+from svclab.processes import lives, signalled
 
 pytestmark = pytest.mark.netns
 
@@ -121,7 +122,7 @@ def test_nothing_runs_before_the_gate_opens(bench: Bench) -> None:
     os.close(begun.gate)  # the kubelet died before it could write a record
     assert ended(begun.shim, 10.0)
     assert (bench.folder / "0.log").read_text() == ""
-    assert not alive(begun.init)
+    assert not lives(begun.init)
 
 
 def test_a_death_is_reported(bench: Bench) -> None:
@@ -231,14 +232,14 @@ def test_the_namespaces_end_with_their_process(bench: Bench) -> None:
     sandbox.dissolve(bench.sandbox)
     links = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
     assert bench.sandbox.interface not in links
-    assert not alive(bench.sandbox.pause)
+    assert not lives(bench.sandbox.pause)
 
 
 def test_a_process_of_the_same_number_is_another_one() -> None:
     with subprocess.Popen(["sleep", "100"]) as process:
         try:
-            other = msgspec.structs.replace(Process(process.pid, 0), began=1)
-            assert not alive(other)
+            other = Identity(process.pid, 1, "")
+            assert not lives(other)
             assert not signalled(other, signal.SIGKILL)
             assert process.poll() is None
         finally:

@@ -73,6 +73,7 @@ PURE = [
     "svcdns.wire",
     "svclab.apiserver.strategy",
     "svclab.errors",
+    "svclab.identity",
     "svclab.cluster.addons",
     "svclab.cluster.daemons",
     "svclab.cluster.plan",
