@@ -35,8 +35,10 @@ PURE = [
     "svckube.stream",
     "svcnet.flow",
     "svcnet.nfnetlink",
+    "svcnet.nftwire",
     "svcnet.rules",
     "svcnet.trace",
+    "svcnet.transactions",
     "svcagent.compile",
     "svcagent.configuration",
     "svcagent.conflict",
@@ -80,6 +82,13 @@ PURE = [
     "svclab.cluster.restarts",
     "svclab.cluster.wiring",
     *(
+        f"svclab.apiserver.{name}"
+        for name in (
+            "discovery event_views failures go_json lists openapi options patches protobuf resources schema seeds "
+            "selectors state subresources tables verbs "
+        ).split()
+    ),
+    *(
         f"svclab.apiserver.strategy.{name}"
         for name in (
             "account addresses allocation containers endpoints errors event fields formats keyed kind "
@@ -101,11 +110,16 @@ PURE = [
         f"svclab.kubelet.{name}"
         for name in ("addresses backoff decision environment pods probing resolution status ").split()
     ),
+    *(f"svclab.demo.{name}" for name in "evidence report".split()),
+    "svclab.images.table",
+    "svclab.programs.messages",
+    "svclab.programs.words",
+    "svclab.upstream.internet",
 ]
 PURE_FOREIGN = {
     *("__future__", "argparse", "base64", "bisect", "collections", "dataclasses", "datetime", "enum", "fractions"),
     *("functools", "hashlib", "ipaddress", "itertools", "json", "math", "operator", "re", "struct", "types", "typing"),
-    *("difflib", "dnslib", "heapq", "msgspec", "yaml"),
+    *("binascii", "copy", "difflib", "dnslib", "heapq", "jsonpatch", "msgspec", "yaml"),
 }
 
 DOORS = {
@@ -115,7 +129,13 @@ DOORS = {
         "svclab.apiserver.decoding",
         "svclab.images.file",
     },
+    "aiohttp": {"svclab.apiserver.command", "svclab.apiserver.server", "svclab.apiserver.watching"},
+    "cryptography": {"svclab.apiserver.identity", "svclab.certificates"},
+    "jsonpatch": {"svclab.apiserver.patches"},
+    "jwt": {"svclab.apiserver.identity"},
     "kubernetes": {"svckube.access"},
+    "multidict": {"svclab.apiserver.server"},
+    "sqlite3": {"svclab.apiserver.database"},
     "urllib3": {"svckube.access"},
     "dnslib": {"svcdns.wire"},
     "pyroute2": {"svcnet.conntrack", "svcnet.links", "svcnet.tables", "svclab.netns"},
