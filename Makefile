@@ -1,7 +1,7 @@
 # svcplane. `make test` and `make lab` set themselves up: Debian or Ubuntu, as root, is all they need.
 SHELL := /bin/bash -euo pipefail
 .DEFAULT_GOAL := help
-.PHONY: help setup packages lint types unit netns test peers peers-test demo lab lab-packages lab-down soak bench clean
+.PHONY: help setup packages lint types unit netns test peers peers-test lab lab-packages lab-down soak bench clean
 
 VENV := .venv
 PYTEST := $(VENV)/bin/pytest
@@ -71,9 +71,6 @@ peers: setup  ## build the real Kubernetes and CoreDNS binaries (Go, once, about
 
 peers-test: peers  ## tests beside the real kube-apiserver, kube-proxy, CoreDNS
 	$(PYTEST) -q -m peers
-
-demo: peers  ## one service from kubectl to packets: ClusterIP, NodePort, iptables, dig
-	PYTHONPATH=tests $(VENV)/bin/python -m peers.demo
 
 lab: lab-packages $(VENV)/ready-lab  ## a cluster on this machine, and the proof that it works; root, no Go
 	@$(VENV)/bin/svcplane-lab up

@@ -243,15 +243,19 @@ def test_documents_name_what_exists(document: Path) -> None:
         assert (ROOT / path).exists(), path
 
 
-@pytest.mark.parametrize("program", ["svcplane-agent", "svcplane-dns"])
+COMMANDS = {
+    "svcplane-agent": ("run", "rules", "trace", "status", "cleanup"),
+    "svcplane-dns": ("run", "lookup"),
+    "svcplane-lab": ("up", "status", "down", "demo", "exec", "node", "kubectl", "apiserver", "controllers", "kubelet"),
+}
+
+
+@pytest.mark.parametrize("program", COMMANDS)
 def test_flags_in_documents_exist(program: str) -> None:
     executable = Path(sys.executable).parent / program
     shown = {
         command: subprocess.run([executable, command, "--help"], check=True, capture_output=True, text=True).stdout
-        for command in (
-            "run",
-            *(["rules", "trace", "status", "cleanup"] if program == "svcplane-agent" else ["lookup"]),
-        )
+        for command in COMMANDS[program]
     }
     for document in documents():
         for command, rest in re.findall(rf"{program} (\w+)((?: [^\s`]+|\\\n)*)", document.read_text()):
