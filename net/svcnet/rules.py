@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -158,6 +159,7 @@ def host_cidr(address: str) -> str:
     return f"{address}/128" if ":" in address else f"{address}/32"
 
 
+@lru_cache(maxsize=4096)
 def statistic_for(share: int) -> Statistic:
     """One in `share`, through the ten decimal places that kube-proxy writes, so that both give the same kernel rule."""
     return Statistic(round(float(f"{1 / share:.10f}") * PROBABILITY_ONE))
