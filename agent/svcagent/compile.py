@@ -78,6 +78,8 @@ class _Port:
         self.uses_fw = chosen.known and bool(port.load_balancer_ips) and bool(port.source_ranges)
         self.load_balancer_chain = self.fw if self.uses_fw else self.ext
         self.refusal: Target = DROP if chosen.known else dialect.reject
+        reachable = (*chosen.cluster, *chosen.local, *chosen.reachable)
+        self.sep = {each: _sep(port, each) for each in dict.fromkeys(reachable)}
         self.why_refused = f"{port.name} has no {'local ' if chosen.known else ''}endpoints"
 
     def endpoint_comment(self, text: str) -> tuple[Match, ...]:
@@ -148,7 +150,7 @@ def _chains(p: _Port) -> dict[str, tuple[Rule, ...]]:
     if p.uses_fw:
         chains[p.fw] = _firewall(p)
     for each in port.endpoints.reachable:
-        chains[_sep(port, each)] = _endpoint(each, p)
+        chains[p.sep[each]] = _endpoint(each, p)
     return {name: tuple(rules) for name, rules in chains.items()}
 
 
@@ -207,7 +209,7 @@ def _balanced(endpoints: tuple[Endpoint, ...], p: _Port) -> list[Rule]:
     """Affinity first, then an even choice: the i-th of n endpoints takes one in n-i of what is left."""
     port = p.port
     rules = []
-    targets = [(p.endpoint_comment(f"{port.name} -> {each.text}"), _sep(port, each)) for each in endpoints]
+    targets = [(p.endpoint_comment(f"{port.name} -> {each.text}"), p.sep[each]) for each in endpoints]
     if port.affinity_seconds:
         for comment, sep in targets:
             fresh = Recent("rcheck", sep, p.dialect.recent_mask, port.affinity_seconds)
@@ -224,5 +226,5 @@ def _endpoint(endpoint: Endpoint, p: _Port) -> list[Rule]:
     hairpin = Rule(source=host_cidr(endpoint.address), matches=comment, target=Jump(names.MARK_MASQ))
     matches: tuple[Match, ...] = (*comment, L4(port.protocol))
     if port.affinity_seconds:
-        matches = (*comment, Recent("set", _sep(port, endpoint), p.dialect.recent_mask), L4(port.protocol))
+        matches = (*comment, Recent("set", p.sep[endpoint], p.dialect.recent_mask), L4(port.protocol))
     return [hairpin, Rule(protocol=port.protocol, matches=matches, target=Dnat(endpoint.text))]

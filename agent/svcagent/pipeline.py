@@ -32,7 +32,10 @@ Touched = Iterable[tuple[str, Service | None, tuple[EndpointSlice, ...]]]
 
 
 class Pipeline:
-    """The wanted and the installed state of one family on one node."""
+    """The wanted and the installed state of one family on one node.
+
+    `without_local` counts the service ports that have a Local policy and no endpoint here: (internal, external).
+    """
 
     def __init__(self, dialect: Dialect, node: NodeView) -> None:
         self.dialect = dialect
@@ -45,6 +48,7 @@ class Pipeline:
         self.problems: dict[str, tuple[str, ...]] = {}
         self.health_checks: dict[str, Check] = {}
         self._without_local: dict[str, tuple[int, int]] = {}
+        self.without_local = (0, 0)
         self._dispatch = Dispatch()
         self._owned: dict[str, frozenset[ChainKey]] = {}
         self._endpoints: dict[str, int] = {}
@@ -140,12 +144,6 @@ class Pipeline:
         known = self._installed
         return (dict(known.chain_totals), dict(known.rule_totals)) if known else ({}, {})
 
-    @property
-    def without_local(self) -> tuple[int, int]:
-        """How many service ports have a Local policy and no endpoint here: (internal, external)."""
-        pairs = self._without_local.values()
-        return sum(pair[0] for pair in pairs), sum(pair[1] for pair in pairs)
-
     def failed(self) -> None:
         """The write failed, perhaps half way: nothing is known any more."""
         self._installed = None
@@ -182,10 +180,16 @@ class Pipeline:
         self._known_endpoints += known - self._endpoints.get(key, 0)
         _keep(self._endpoints, key, known)
         _keep(self.problems, key, resolved.problems)
-        _keep(self._without_local, key, _without_local(resolved.ports))
+        self._count_without_local(key, _without_local(resolved.ports))
         _keep(self.health_checks, key, check(resolved.ports))
         self.frontends.put(key, flows.frontends(resolved.ports))
         return own, changed
+
+    def _count_without_local(self, key: str, now: tuple[int, int]) -> None:
+        before = self._without_local.get(key, (0, 0))
+        internal, external = self.without_local
+        self.without_local = internal + now[0] - before[0], external + now[1] - before[1]
+        _keep(self._without_local, key, now if any(now) else None)
 
 
 def _keep(table: dict[str, T], key: str, value: T | None) -> None:
@@ -196,8 +200,8 @@ def _keep(table: dict[str, T], key: str, value: T | None) -> None:
         table.pop(key, None)
 
 
-def _without_local(ports: Iterable[ResolvedPort]) -> tuple[int, int] | None:
+def _without_local(ports: Iterable[ResolvedPort]) -> tuple[int, int]:
     known = [port for port in ports if port.endpoints.known and not port.endpoints.local]
     internal = sum(port.internal_local for port in known)
     external = sum(port.external_local and port.externally_accessible for port in known)
-    return (internal, external) if internal or external else None
+    return internal, external

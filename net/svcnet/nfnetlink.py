@@ -20,6 +20,8 @@ NF_TABLES = 10
 _HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence number, port
 _GENERIC = struct.Struct("!BBH")  # family, version, resource id
 _ATTRIBUTE = struct.Struct("=HH")  # length, type
+_PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")  # by length modulo 4
+_ENDING = tuple(b"\0" + padding for padding in _PADDING)
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -35,11 +37,13 @@ def attribute(kind: int, *parts: bytes) -> bytes:
     """One attribute around a payload; with `NESTED` in its kind around attributes."""
     payload = b"".join(parts)
     size = _ATTRIBUTE.size + len(payload)
-    return _ATTRIBUTE.pack(size, kind) + payload + b"\0" * (-size % 4)
+    return _ATTRIBUTE.pack(size, kind) + payload + _PADDING[size & 3]
 
 
 def text(kind: int, value: str) -> bytes:
-    return attribute(kind, value.encode() + b"\0")
+    payload = value.encode()
+    size = _ATTRIBUTE.size + len(payload) + 1
+    return _ATTRIBUTE.pack(size, kind) + payload + _ENDING[size & 3]
 
 
 def number(kind: int, value: int) -> bytes:

@@ -87,7 +87,7 @@ def table(name: str) -> Request:
 
 def chain(table: str, name: str) -> Request:
     """Makes a chain where there is none."""
-    return Request(_NEWCHAIN, CREATE, text(1, table) + text(3, name))
+    return Request(_NEWCHAIN, CREATE, _table(table) + text(3, name))
 
 
 def base_chain(table: str, name: str) -> Request:
@@ -104,8 +104,9 @@ def base_chain(table: str, name: str) -> Request:
     return Request(_NEWCHAIN, CREATE, text(1, table) + text(3, name) + where + text(7, kind))
 
 
-def flush(table: str, chain: str) -> Request:
-    return Request(_DELRULE, 0, home(table, chain))
+def flush(home: bytes) -> Request:
+    """Takes all rules out of a chain; `home` is of `home`."""
+    return Request(_DELRULE, 0, home)
 
 
 def removal(table: str, chain: str) -> Request:
@@ -127,7 +128,12 @@ def home(table: str, chain: str) -> bytes:
     """Where rules live; WireError for a name that no chain can have."""
     if not _CHAIN.match(chain):
         raise WireError(f"{chain!r} is no name of a chain")
-    return text(1, table) + text(2, chain)
+    return _table(table) + text(2, chain)
+
+
+@lru_cache(maxsize=8)
+def _table(name: str) -> bytes:
+    return text(1, name)
 
 
 def encoded(family: Family, rule: Rule, *, aside: bool = True) -> bytes:
@@ -153,13 +159,11 @@ def _encoded(family: Family, rule: Rule, aside: bool) -> bytes:
     if rule.destination:
         parts.append(_address(family, 1, rule.destination))
     comment = b""
-    matches = rule.matches
-    for index, match in enumerate(matches):
-        # A comment that is not the last one stays a match, so that the comments' order stays too.
-        if aside and type(match) is Comment and not any(type(each) is Comment for each in matches[index + 1 :]):
-            comment = _userdata(match.text)
-            if comment:
-                continue
+    # A comment that is not the last one stays a match, so that the comments' order stays too.
+    last = next((each for each in reversed(rule.matches) if type(each) is Comment), None) if aside else None
+    for match in rule.matches:
+        if match is last and (comment := _userdata(last.text)):
+            continue
         parts.append(_match(family, match))
     parts.append(_COUNTER)
     if rule.target is not None:

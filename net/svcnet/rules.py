@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -158,6 +159,7 @@ def host_cidr(address: str) -> str:
     return f"{address}/128" if ":" in address else f"{address}/32"
 
 
+@lru_cache(maxsize=4096)
 def statistic_for(share: int) -> Statistic:
     """One in `share`, through the ten decimal places that kube-proxy writes, so that both give the same kernel rule."""
     return Statistic(round(float(f"{1 / share:.10f}") * PROBABILITY_ONE))
@@ -170,7 +172,9 @@ _SPECIAL = re.compile(r"([\"\\'])")
 def _quoted(text: str) -> str:
     if _PLAIN.match(text):
         return text
-    return '"' + _SPECIAL.sub(r"\\\1", text) + '"'
+    if '"' in text or "\\" in text or "'" in text:
+        text = _SPECIAL.sub(r"\\\1", text)
+    return f'"{text}"'
 
 
 def _render_match(match: Match) -> str:
@@ -222,8 +226,7 @@ def _option(flag: str, value: str | Not) -> str:
     return f"! {flag} {value.value}" if isinstance(value, Not) else f"{flag} {value}"
 
 
-def render(rule: Rule) -> str:
-    """The words after `-A CHAIN `, as iptables-save prints them."""
+def _head(rule: Rule) -> list[str]:
     words = []
     if rule.source:
         words.append(_option("-s", rule.source))
@@ -233,10 +236,27 @@ def render(rule: Rule) -> str:
         words.append(_option("-i", rule.in_interface))
     if rule.protocol:
         words.append(f"-p {rule.protocol}")
+    return words
+
+
+def render(rule: Rule) -> str:
+    """The words after `-A CHAIN `, as iptables-save prints them."""
+    words = _head(rule)
     words += [_render_match(match) for match in rule.matches]
     if rule.target is not None:
         words.append(_render_target(rule.target))
     return " ".join(words)
+
+
+def comparable(rule: Rule) -> str:
+    """`comments_last(render(rule))`, at half the price."""
+    words = _head(rule)
+    comments: list[str] = []
+    for match in rule.matches:
+        (comments if type(match) is Comment else words).append(_render_match(match))
+    if rule.target is not None:
+        words.append(_render_target(rule.target))
+    return " ".join(words + comments)
 
 
 _COMMENT = re.compile(r' ?-m comment --comment ("(?:[^"\\]|\\.)*"|[^ ]+)')

@@ -31,6 +31,8 @@ from svcnet.rules import (
     SetXmark,
     Statistic,
     Tables,
+    comments_last,
+    comparable,
     dump_lines,
     host_cidr,
     parse,
@@ -248,3 +250,8 @@ def test_a_share_is_printed_as_the_kernel_keeps_it(share: int, printed: str) -> 
 @pytest.mark.parametrize(("address", "cidr"), [("10.0.0.1", "10.0.0.1/32"), ("fd00::1", "fd00::1/128")])
 def test_a_host_is_a_cidr_of_one(address: str, cidr: str) -> None:
     assert host_cidr(address) == cidr
+
+
+@given(rules)
+def test_every_rule_is_compared_with_its_comments_last(rule: Rule) -> None:
+    assert comparable(rule) == comments_last(render(rule))

@@ -16,7 +16,7 @@ from support.rule_shapes import every_shape
 from support.site import lone_host, site
 from svcagent.node import set_sysctls
 from svcagent.options import parse as parse_options
-from svcagent.patch import Patch, restore_input
+from svcagent.patch import Patch, changes, restore_input
 from svclab.netns import Host
 from svcnet import nftwriter, notices
 from svcnet.nftwire import WireError
@@ -33,19 +33,6 @@ CHAIN, EMPTY = "SVCPLANE-SHAPES", "SVCPLANE-SHAPES-2"
 def host() -> Iterator[Host]:
     with lone_host("netlink") as found, found.entered():
         yield found
-
-
-def changes(patch: Patch) -> list[Change]:
-    tables = ("mangle", "filter", "nat")
-    return [
-        Change(
-            table,
-            {key[1]: rules for key, rules in patch.rewrite.items() if key[0] == table},
-            [name for owner, name in patch.delete if owner == table],
-            [(hook.chain, hook.rule) for hook in patch.insert if hook.table == table],
-        )
-        for table in tables
-    ]
 
 
 def restored(iptables: Iptables, text: str) -> tuple[str, str]:

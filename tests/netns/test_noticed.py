@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from support.dumps import normal
 from support.nodes import CLUSTER_CIDR
 from support.site import lone_host
+from support.stepped import writer_of
 from support.waiting import eventually
 from support.worlds import NODE, endpoint, service, slice_of
 from svcagent import sync
@@ -51,7 +52,7 @@ class Running:
                 notices.rule_changes(lambda writer: inbox.put(sync.RulesChanged(writer))),
                 notices.address_changes(lambda _: inbox.put(sync.AddressesChanged())),
             )
-            agent = sync.Agent(self._options, NODE, [self.tool], Metrics(self.registry))
+            agent = sync.Agent(self._options, NODE, [writer_of(self.tool)], Metrics(self.registry))
             agent.run(inbox)
             for each in following:
                 each.close()

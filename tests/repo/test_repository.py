@@ -63,6 +63,7 @@ PURE = [
     "svcagent.pipeline",
     "svcagent.resolve",
     "svcagent.skeleton",
+    "svcagent.specimens",
     "svcagent.status",
     "svcagent.topology",
     "svcagent.triggers",
