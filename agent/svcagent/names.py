@@ -55,6 +55,16 @@ def endpoint_chain(service_port: str, protocol: str, endpoint: str) -> str:
     return f"KUBE-SEP-{_hash(service_port + protocol + endpoint)}"
 
 
+def number_of(chain: str) -> int:
+    """Ten bits of the hash in a chain's name."""
+    return _BASE32.index(chain[-2]) << 5 | _BASE32.index(chain[-1])
+
+
+def prefix_chain(cidr: str) -> str:
+    """The dispatch chain of a prefix that is too long for a name."""
+    return f"KUBE-SVC-{_hash(cidr)}"
+
+
 def host_port(address: str, port: int) -> str:
     """`ip:port`, or `[ip]:port` for IPv6."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

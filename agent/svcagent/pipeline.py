@@ -49,7 +49,7 @@ class Pipeline:
         self.health_checks: dict[str, Check] = {}
         self._without_local: dict[str, tuple[int, int]] = {}
         self.without_local = (0, 0)
-        self._dispatch = Dispatch()
+        self._dispatch = Dispatch(self.dialect.family, self.dialect.most_services)
         self._owned: dict[str, frozenset[ChainKey]] = {}
         self._endpoints: dict[str, int] = {}
         self._known_endpoints = 0
@@ -97,7 +97,7 @@ class Pipeline:
                     chains.update(self._update(*again)[0])
         for key in vanished:
             self.frontends.put(key, {})
-        chains.update({key: self._shared(key) for key in skeleton.SHARED})
+        chains.update(self._shared(skeleton.SHARED)[0])
         stale = frozenset(patch.stale_chains(found, chains))
         chains.update(dict.fromkeys(stale & found.held, ()))
         planned = patch.plan(chains, found, delete=stale - found.held, hooks=skeleton.HOOKS)
@@ -129,7 +129,9 @@ class Pipeline:
             chains.update(own)
             shared |= changed
             gone |= owned - own.keys()
-        chains.update({key: self._shared(key) for key in shared})
+        rules, branches = self._shared(shared)
+        chains.update(rules)
+        gone |= branches
         chains.update(dict.fromkeys(gone & self._installed.held - chains.keys(), ()))
         return patch.plan(chains, self._installed, delete=gone - chains.keys())
 
@@ -162,9 +164,17 @@ class Pipeline:
         not_ours = set(skeleton.ENSURED) - skeleton.base(self.dialect).keys()
         return {" ".join(key): patch.seen(found, key) for key in sorted(wrong - not_ours)}
 
-    def _shared(self, key: ChainKey) -> tuple[Rule, ...]:
-        tail = skeleton.node_port_tail(self.dialect) if key == compile.NAT_SERVICES else ()
-        return self._dispatch.rules(key) + tail
+    def _shared(self, keys: Iterable[ChainKey]) -> tuple[dict[ChainKey, tuple[Rule, ...]], set[ChainKey]]:
+        """Shared chains with what changed below them, and the chains below them that are gone."""
+        chains: dict[ChainKey, tuple[Rule, ...]] = {}
+        gone: set[ChainKey] = set()
+        for key in keys:
+            rules, fewer = self._dispatch.settle(key)
+            chains.update(rules)
+            gone |= fewer
+        if compile.NAT_SERVICES in chains:
+            chains[compile.NAT_SERVICES] += skeleton.node_port_tail(self.dialect)
+        return chains, gone
 
     def _update(
         self, key: str, service: Service | None, slices: tuple[EndpointSlice, ...]

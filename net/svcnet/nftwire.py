@@ -270,8 +270,8 @@ def _xt(what: str, name: str, revision: int, info: bytes) -> bytes:
 @lru_cache(maxsize=4096)
 def _match(family: Family, match: Match) -> bytes:
     match match:
-        case L4(protocol, port):
-            return _xt("match", protocol, 0, _ports(protocol, port))
+        case L4(protocol, port, last):
+            return _xt("match", protocol, 0, _ports(protocol, port, port if last is None else last))
         case Comment(words):
             value = words.encode()
             if len(value) > 255:
@@ -302,15 +302,15 @@ def _short(name: str, most: int) -> bytes:
     return value
 
 
-def _ports(protocol: str, port: int | None) -> bytes:
+def _ports(protocol: str, first: int | None, last: int | None) -> bytes:
     """struct xt_tcp, xt_udp, xt_sctp: source and destination ports from, to."""
-    low, high = (0, 0xFFFF) if port is None else (port, port)
+    low, high = (0, 0xFFFF) if first is None or last is None else (first, last)
     if protocol == "tcp":
         return struct.pack("=HHHH4x", 0, 0xFFFF, low, high)
     if protocol == "udp":
         return struct.pack("=HHHHBx", 0, 0xFFFF, low, high, 0)
     if protocol == "sctp":  # the chunk map has 64 words; flag 2 says that the destination port counts
-        return struct.pack("=HHHH256x4x12x4xII", low if port else 0, high if port else 0, 0, 0, 2 if port else 0, 0)
+        return struct.pack("=HHHH256x4x12x4xII", *((0, 0, 0, 0, 0, 0) if first is None else (low, high, 0, 0, 2, 0)))
     raise WireError(f"ports of {protocol}")
 
 

@@ -31,10 +31,11 @@ class Comment(msgspec.Struct, frozen=True, gc=False):
 
 
 class L4(msgspec.Struct, frozen=True, gc=False):
-    """`-m tcp [--dport 80]`: the protocol's own match module (tcp, udp or sctp)."""
+    """`-m tcp [--dport 80[:99]]`: the protocol's own match module (tcp, udp or sctp); `last` ends a range of ports."""
 
     protocol: str
     dport: int | None = None
+    last: int | None = None
 
 
 class Mark(msgspec.Struct, frozen=True, gc=False):
@@ -160,9 +161,9 @@ def host_cidr(address: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def statistic_for(share: int) -> Statistic:
-    """One in `share`, through the ten decimal places that kube-proxy writes, so that both give the same kernel rule."""
-    return Statistic(round(float(f"{1 / share:.10f}") * PROBABILITY_ONE))
+def statistic_for(share: int, of: int = 1) -> Statistic:
+    """`of` in `share`, through the ten decimal places that kube-proxy writes: then the kernel's rule is the same."""
+    return Statistic(round(float(f"{of / share:.10f}") * PROBABILITY_ONE))
 
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+\Z")
@@ -181,8 +182,10 @@ def _render_match(match: Match) -> str:
     match match:
         case L4(protocol, None):
             return f"-m {protocol}"
-        case L4(protocol, dport):
+        case L4(protocol, dport, None):
             return f"-m {protocol} --dport {dport}"
+        case L4(protocol, dport, last):
+            return f"-m {protocol} --dport {dport}:{last}"
         case Comment(text):
             return f"-m comment --comment {_quoted(text)}"
         case Statistic(threshold):
@@ -305,6 +308,9 @@ def _mark_pair(text: str) -> tuple[int, int]:
     return int(value, 16), int(mask, 16) if mask else WHOLE_MARK
 
 
+_PORT_RANGE = re.compile(r"\d+:\d+\Z")
+
+
 def _parse_match(dumped: list[str]) -> Match:
     match [_unquoted(word) for word in dumped]:
         case ["-m", "comment", "--comment", text]:
@@ -313,6 +319,9 @@ def _parse_match(dumped: list[str]) -> Match:
             return L4(protocol)
         case ["-m", "tcp" | "udp" | "sctp" as protocol, "--dport", port] if port.isdecimal():
             return L4(protocol, int(port))
+        case ["-m", "tcp" | "udp" | "sctp" as protocol, "--dport", ports] if _PORT_RANGE.match(ports):
+            first, _, last = ports.partition(":")
+            return L4(protocol, int(first), int(last))
         case ["-m", "statistic", "--mode", "random", "--probability", share]:
             return Statistic(round(float(share) * PROBABILITY_ONE))
         case ["-m", "recent", "--set", "--name", name, "--mask", mask, "--rsource"]:

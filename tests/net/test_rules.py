@@ -100,11 +100,11 @@ LINES = [
         Rule(matches=(Comment("other traffic to ns/lb will be dropped by KUBE-PROXY-FIREWALL"),)),
     ),
     ("-p tcp -g cali-from-host", Rule(protocol="tcp", target=Goto("cali-from-host"))),
-    # what other programs write, and we keep word for word
     (
         "-p tcp -m tcp --dport 30000:32767 -j X",
-        Rule(protocol="tcp", matches=(Other("-m tcp --dport 30000:32767"),), target=Jump("X")),
+        Rule(protocol="tcp", matches=(L4("tcp", 30000, 32767),), target=Jump("X")),
     ),
+    # what other programs write, and we keep word for word
     (
         "-p tcp -m multiport --dports 80,443 -j X",
         Rule(protocol="tcp", matches=(Other("-m multiport --dports 80,443"),), target=Jump("X")),

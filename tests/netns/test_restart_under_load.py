@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,8 +16,11 @@ from support.site import lone_host
 from support.stepped import Stepped
 from support.waiting import eventually
 from support.worlds import endpoint, slice_of
+from svcagent.dialect import MOST_SERVICES
 from svckube.objects import KubeObject
+from svckube.stream import Deleted
 from svclab.netns import Host
+from svcnet.writers import Iptables
 
 pytestmark = [pytest.mark.netns, pytest.mark.timeout(300)]
 
@@ -75,7 +80,10 @@ class Clients:
             while not self._stop.is_set():
                 for number in LIVE:
                     try:
-                        socket.create_connection((cluster_ip(number), 80), timeout=0.9).close()
+                        with socket.create_connection((cluster_ip(number), 80), timeout=0.9) as made:
+                            made.recv(1)  # until it is accepted: a queue that is full would drop the next one
+                            # Ends with a reset: a pod's socket in TIME_WAIT may turn away the next client of that port.
+                            made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                         self.made += 1
                     except OSError as error:
                         self.failed.append(f"{name_of(number)}: {error}")
@@ -108,4 +116,34 @@ def test_no_connection_fails_while_an_agent_takes_a_node_over_and_finds_it_right
         again = Stepped("nft", families=["IPv4"])
         again.start(*found)
         assert again.metric("svcplane_chains_written_total") == 0
+    assert clients.failed == []
+
+
+@pytest.mark.parametrize(("before", "after"), [("flat", "tree"), ("tree", "flat")])
+def test_no_connection_fails_while_lists_become_trees_and_trees_lists(
+    host: Host, pod: None, before: str, after: str
+) -> None:
+    found = objects()
+    Stepped("nft", f"--dispatch={before}", families=["IPv4"]).start(*found)
+    with Clients(host) as clients:
+        again = Stepped("nft", f"--dispatch={after}", families=["IPv4"])
+        again.start(*found)
+        assert again.metric("svcplane_chains_written_total") > SERVICES / 8
+        again.run(60)
+        assert again.metric("svcplane_healed_total") == 0
+    assert clients.failed == []
+
+
+def test_no_connection_fails_while_a_cluster_grows_beyond_a_list_and_shrinks_again(host: Host, pod: None) -> None:
+    kept = [each for number in LIVE for each in (crowd_service(number), slice_of(name_of(number), endpoint(POD)))]
+    numbers = [number for number in range(1, MOST_SERVICES + 100) if number not in LIVE]
+    stepped = Stepped("nft", families=["IPv4"])
+    stepped.start(*kept)
+    with Clients(host) as clients:
+        for some in (numbers[:900], numbers[900:]):
+            stepped.say(*(each for number in some for each in (crowd_service(number), crowd_slice(number))))
+        assert "-j KUBE-SVC-10.96." in Iptables("IPv4", "nft").run("-t", "nat", "-S", "KUBE-SERVICES")
+        stepped.say(*(Deleted(crowd_service(number)) for number in numbers[500:]))
+        assert len(Iptables("IPv4", "nft").run("-t", "nat", "-S", "KUBE-SERVICES").splitlines()) > 500
+        assert "/" not in "".join(re.findall(r":KUBE-SVC-\S+", Iptables("IPv4", "nft").dump("nat")))
     assert clients.failed == []

@@ -61,6 +61,7 @@ PURE = [
     "svcagent.pace",
     "svcagent.patch",
     "svcagent.pipeline",
+    "svcagent.prefixes",
     "svcagent.resolve",
     "svcagent.skeleton",
     "svcagent.specimens",
