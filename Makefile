@@ -86,6 +86,7 @@ soak: peers  ## random histories before kube-proxy and ours, rules compared: SEE
 
 bench: peers  ## svcplane beside kube-proxy and CoreDNS, one run
 	$(VENV)/bin/python tests/bench/side_by_side.py
+	$(VENV)/bin/python tests/bench/agent.py
 
 clean:  ## remove what was made here; the binaries in ~/.cache/svcplane stay
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

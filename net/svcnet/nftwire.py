@@ -291,7 +291,7 @@ def _match(family: Family, match: Match) -> bytes:
         case Recent(action, name, mask, seconds):
             return _xt("match", "recent", 1, _recent(action, name, mask, seconds))
         case Nfacct(name):
-            return _xt("match", "nfacct", 0, struct.pack("=32s8x", _short(name, 31)))
+            return _xt("match", "nfacct", 1, struct.pack("=32s8x", _short(name, 31)))
     raise WireError(f"no encoding of the match {match!r}")
 
 
