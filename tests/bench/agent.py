@@ -65,14 +65,17 @@ def main() -> int:
             print(f"\n{size}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
             print("".join(f"{title:>{width}}" for title, width in COLUMNS), flush=True)
             for program in chosen.programs.split(","):
-                row = {"size": size, "program": program} | measured(
-                    plane, program, services, endpoints, chosen.rounds, chosen.patience
-                )
+                row: dict[str, float | str | None] = {"size": size, "program": program}
+                try:
+                    row |= measured(plane, program, services, endpoints, chosen.rounds, chosen.patience)
+                except (OSError, AssertionError) as error:  # its connections do not land: that is a result, too
+                    row |= {"start s": "failed", "error": str(error)}
+                    print(f"{program}: {error}", file=sys.stderr)
                 found.append(row)
                 print("".join(f"{shown(row.get(title)):>{width}}" for title, width in COLUMNS), flush=True)
     if chosen.json:
         chosen.json.write_text(json.dumps(found, indent=1) + "\n")
-    return 0
+    return int(any("error" in row for row in found))
 
 
 COLUMNS = (
@@ -189,11 +192,12 @@ def until(host: Host, address: str, wanted: str, patience: float) -> float | Non
 
 
 def connect_microseconds(host: Host, address: str, times: int = 500) -> float:
-    """The median of a connect to a service: one first packet, and its answer."""
+    """The median of a connect to a service: one first packet, and its answer. OSError if it takes a second packet."""
     taken = []
     with host.entered():
         for _ in range(times):
             with socket.socket() as made:
+                made.settimeout(0.9)
                 made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 began = time.perf_counter()
                 made.connect((address, 80))
