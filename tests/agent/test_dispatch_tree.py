@@ -17,7 +17,7 @@ from support.nodes import CLUSTER_CIDR, pipeline_of
 from support.restored import Restored
 from support.worlds import endpoint, service, slice_of
 from svcagent.dialect import MOST_SERVICES
-from svcagent.patch import Patch, restore_input
+from svcagent.patch import Patch, removal, restore_input
 from svcagent.pipeline import Pipeline, Touched
 from svcnet.rules import FAMILIES, Tables
 from svcnet.trace import Host, Packet, trace
@@ -69,6 +69,15 @@ def test_auto_is_a_list_up_to_a_border_and_every_service_is_reached_on_either_si
         expected = crowd_slice(number, 1).endpoints[0].addresses[0]  # type: ignore[index]
         assert way(tables, cluster_ip(number), 80)[0] == expected
         assert way(tables, "192.168.56.11", NODE_PORT + number)[0] == expected
+
+
+def test_nothing_of_a_tree_is_left_after_a_cleanup() -> None:
+    found = ((f"ns/{name_of(each)}", of(each), (crowd_slice(each, 1),)) for each in range(50))
+    kernel = Restored()
+    kernel.restore(restore_input(pipeline_of("--dispatch=tree").full(found, kernel.dump())))
+    assert any("/" in name for name in kernel.tables["nat"])
+    kernel.restore(removal(kernel.dump()))
+    assert kernel.dump() == Restored().dump()
 
 
 def test_flat_stays_a_list() -> None:
