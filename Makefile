@@ -1,7 +1,7 @@
 # svcplane. `make test` and `make lab` set themselves up: Debian or Ubuntu, as root, is all they need.
 SHELL := /bin/bash -euo pipefail
 .DEFAULT_GOAL := help
-.PHONY: help setup packages lint types unit netns test peers peers-test lab lab-packages lab-down soak bench clean
+.PHONY: help setup packages lint types unit netns test peers peers-test lab lab-packages lab-down soak dns-soak bench clean
 
 VENV := .venv
 PYTEST := $(VENV)/bin/pytest
@@ -83,6 +83,10 @@ SEED ?= 1
 STEPS ?= 2000
 soak: peers  ## random histories before kube-proxy and ours, rules compared: SEED=1 STEPS=2000
 	PYTHONPATH=tests:lab $(VENV)/bin/python -m peers.soak --seed $(SEED) --steps $(STEPS)
+
+QUESTIONS ?= 20000
+dns-soak: peers  ## random objects and questions before CoreDNS and ours, replies compared: SEED=1 QUESTIONS=20000
+	PYTHONPATH=tests:lab $(VENV)/bin/python -m peers.dns_soak --seed $(SEED) --questions $(QUESTIONS)
 
 bench: peers  ## svcplane beside kube-proxy and CoreDNS, one run
 	$(VENV)/bin/python tests/bench/side_by_side.py

@@ -8,15 +8,21 @@ Why the answers are CoreDNS's, down to the weight of an SRV record: programs hav
 moves on at NXDOMAIN and stops at NODATA or SERVFAIL, so the wrong kind of "no" breaks a pod that never asked us
 anything odd. Where we differ, we differ by a rule that dns/README.md names and a test holds on to.
 
+    settings              what the server is told, as one value                                    (pure)
+    corefile  directives  plugins  plugin_*    a Corefile to settings      options  flags  the command line (pure)
     records  names        what a name and a record are; what a name under our zones speaks of     (pure)
     index                 the cluster by name and by address, one service rebuilt a change         (pure)
     answer                question and index to a reply, or to what an upstream must be asked      (pure)
     wire                  octets to questions, replies to octets; the door to dnslib               (pure)
-    options               the command line as a value                                              (pure)
-    cluster               feeds the index, knows whether everything has been listed
-    respond               one message to one reply, by way of an upstream where needed
-    forward               the upstreams         server   the sockets          tally   the metrics
-    cli                   the parts put together, and the life of the process
+    hosts  rewrite        names from a file; questions asked under another name                    (pure)
+    foreign  cache        what other resolvers say, trimmed to the question; what of it is kept    (pure)
+    wirecache             replies by the octets of their question, as long as they are true        (pure)
+    cluster  watch        feeds the index, knows whether everything has been listed; its reflectors
+    upstream  forward     one other resolver; which of them is asked      beyond   these and the cache
+    respond               one message to one reply      chain   a server block, and which one answers    report   the log
+    server                the sockets, of which    datagrams  streams    are UDP and TCP, and    batch    recvmmsg(2)
+    tally  counters       the metrics
+    assembly  life        settings made to work; started, changed, ended      cli   the program
 
 Rules. One loop: sockets, store and index belong to its thread, so an answer sees a change whole or not at all, and no
 lock is taken for a query; reflectors have threads of their own and hand their batches over. What we know ourselves is
@@ -25,6 +31,5 @@ their way in and out, never text: no codec, no escapes, no surprise. What depend
 the service changes. The API server's absence is nobody's problem but a newcomer's: what was known is answered for
 ever.
 
-Missing: a cache in front (a reply depends on the question's octets and on the services that `Index.apply` says it
-changed, so replies can be kept by question and dropped by service), the per-node mode, and what dns/README.md lists.
+Missing: the per-node mode, and what dns/README.md lists.
 """

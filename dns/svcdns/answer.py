@@ -88,7 +88,11 @@ class Question(msgspec.Struct, frozen=True, gc=False):
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """`authoritative` is false where the server, not the zone, speaks. `because` is for people."""
+    """`authoritative` is false where the server, not the zone, speaks. `because` is for people.
+
+    `service`: the key of the one service that the reply depends on, beside the namespaces there are; "" for none, None
+    where it depends on more than that.
+    """
 
     rcode: int
     because: str
@@ -97,6 +101,7 @@ class Reply(msgspec.Struct, frozen=True):
     additional: tuple[Record, ...] = ()
     authoritative: bool = True
     truncated: bool = False
+    service: str | None = None
 
 
 class Chase(msgspec.Struct, frozen=True):
@@ -153,18 +158,35 @@ def answer(question: Question, index: Index, zones: Zones, synced: bool = True) 
         return Reply(REFUSED, "zone transfers are not served", authoritative=False)
     if kind == SOA:
         answers = (_soa(asked),) if not labels else ()
-        return Reply(NOERROR, "the zone's SOA", answers, () if answers else (_soa(asked),))
-    found = _reverse(asked) if is_reverse(zone) else _forward(asked)
+        return Reply(NOERROR, "the zone's SOA", answers, () if answers else (_soa(asked),), service="")
+    name = None if is_reverse(zone) else meaning(labels)
+    found = _reverse(asked) if name is None else _forward(asked, name)
+    service = _depends_on(asked, name)
     if isinstance(found, _Missing):
         if any(labels_above(question.lower, top) is not None for top in zones.fallthrough):
             return Elsewhere(found.because)
         if not synced:
             return Reply(SERVFAIL, f"not listed yet: {found.because}", (), (_soa(asked),))
-        return Reply(NXDOMAIN, found.because, (), (_soa(asked),))
+        return Reply(NXDOMAIN, found.because, (), (_soa(asked),), service=service)
     if not found.answer:
-        return Reply(NOERROR, found.because, (), (_soa(asked),))
-    reply = Reply(NOERROR, found.because, found.answer, (), found.additional)
+        return Reply(NOERROR, found.because, (), (_soa(asked),), service=service)
+    reply = Reply(NOERROR, found.because, found.answer, (), found.additional, service=service)
     return reply if found.chase is None else Chase(reply, found.chase)
+
+
+def _depends_on(asked: _Asked, name: Meaning | None) -> str | None:
+    match name:
+        case ServiceName():
+            service = asked.index.service(name.key)
+            follows = service is not None and service.external is not None and asked.question.type in (A, AAAA)
+            return None if follows else name.key
+        case None | Nameserver():
+            return None
+        case PodName() if asked.zones.pods == "verified":
+            return None
+        case Empty() if asked.question.type == NS:
+            return None
+    return ""
 
 
 def _soa(asked: _Asked) -> Record:
@@ -173,8 +195,7 @@ def _soa(asked: _Asked) -> Record:
     return Record(zone, SOA, min(ttl, LONGEST_SOA_TTL), data)
 
 
-def _forward(asked: _Asked) -> _Found | _Missing:
-    name: Meaning = meaning(asked.labels)
+def _forward(asked: _Asked, name: Meaning) -> _Found | _Missing:
     match name:
         case ServiceName():
             return _service(asked, name)
@@ -333,7 +354,7 @@ def _step(asked: _Asked, question: Question) -> Name | tuple[Record, ...] | None
         if service is not None and service.external is not None and name.namespace in asked.index.namespaces:
             return service.external
     inner = _Asked(question, question.name[len(question.name) - len(zone) :], labels, asked.index, asked.zones)
-    found = _reverse(inner) if is_reverse(zone) else _forward(inner)
+    found = _reverse(inner) if is_reverse(zone) else _forward(inner, name)
     return found.answer if isinstance(found, _Found) else ()
 
 

@@ -7,11 +7,12 @@ nothing: what did not decode was left out by the reflector.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from svcdns.index import Index
+from svcdns.wirecache import WireCache
 from svckube.objects import EndpointSlice, KubeObject, Namespace, Pod, Service
 from svckube.store import Change, Listed, Store
 from svckube.stream import Applied, Deleted
@@ -22,38 +23,60 @@ class Meter(Protocol):
 
 
 class Cluster:
-    """`on_synced` is called once, when every kind watched has been listed. Pods are watched if `pods`."""
+    """`on_synced` is called once, when every kind watched has been listed.
+
+    Pods are watched if `pods`, EndpointSlices if `endpoints`. Of other namespaces than `namespaces`, if any are given,
+    nothing is known. `pod_names` and `ignore_empty` as for `index.service_records`.
+
+    Of `cache` is forgotten what changes have made untrue.
+    """
 
     def __init__(
         self,
         meter: Meter,
         on_synced: Callable[[], None] = lambda: None,
+        cache: WireCache | None = None,
         *,
         pods: bool = False,
         pod_names: bool = False,
+        endpoints: bool = True,
+        ignore_empty: bool = False,
+        namespaces: frozenset[str] = frozenset(),
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.kinds: tuple[type[KubeObject], ...] = (Service, EndpointSlice, Namespace, *((Pod,) if pods else ()))
-        self.index = Index(pod_names)
+        wanted = {EndpointSlice: endpoints, Pod: pods}
+        kinds: tuple[type[KubeObject], ...] = (Service, EndpointSlice, Namespace, Pod)
+        self.kinds = tuple(kind for kind in kinds if wanted.get(kind, True))
+        self.index = Index(pod_names, ignore_empty)
         self.synced = False
         self._store = Store(self.kinds)
+        self._namespaces = namespaces
         self._meter = meter
         self._on_synced = on_synced
+        self._cache = WireCache() if cache is None else cache
         self._clock = clock
 
     def apply(self, batch: Iterable[Listed | Applied | Deleted]) -> None:
         """Takes a batch in. An answer sees all of a batch or nothing of it."""
         for message in batch:
-            changes = self._store.apply(message)
+            changes = [change for change in self._store.apply(message) if self._is_exposed(change)]
             if not changes and self.synced:
                 continue
-            self.index.apply(changes, self._store, self._clock())
+            self._forget(changes, self.index.apply(changes, self._store, self._clock()))
             if not isinstance(message, Listed):
                 for change in changes:
                     self._measure(change)
         if not self.synced and self._store.synced(*self.kinds):
             self.synced = True
             self._on_synced()
+
+    def _forget(self, changes: Iterable[Change], services: Sequence[str]) -> None:
+        if any(change.kind is Namespace and (change.old is None) != (change.new is None) for change in changes):
+            self._cache.clear()
+        self._cache.forget(services, self.index.serial)
+
+    def _is_exposed(self, change: Change) -> bool:
+        return not self._namespaces or change.key.partition("/")[0] in self._namespaces
 
     def counts(self) -> dict[str, int]:
         """How many objects of each kind are held, for a log line."""

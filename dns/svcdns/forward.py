@@ -1,36 +1,33 @@
-"""Asks other resolvers: UDP for what came over UDP, TCP for what came over TCP, one socket a question.
+"""Asks other resolvers: which one, in what order, how often, how many questions at a time.
 
 In: a request as it goes to the upstream, but for its ID. Out: the upstream's reply with the caller's ID, as it was
-sent: AA, RA, TC and the order of records stay. A reply counts only with the ID that was drawn, the same question, and
-from the address that was asked; the kernel chooses the source port anew each time (RFC 5452). Anything else is waited
-past.
+sent: AA, RA, TC and the order of records stay.
 
-An upstream has two seconds, the whole question five. A refused connection moves on to the next upstream at once. One
-that failed lately is asked last. When nobody answers: NoAnswerError. More than `max_concurrent` at a time: BusyError.
+A question goes to the upstreams in the order of the policy, those in doubt last and those that are down not at all,
+unless all are: then to any, for the probes may be what is broken. It is tried twice as often as there are upstreams,
+for five seconds at most. When nobody answers: NoAnswerError. More than `max_concurrent` at a time: BusyError. Over
+UDP came, over UDP goes, but for `force_tcp` (always TCP) and `prefer_udp` (UDP, and TCP for what was cut short).
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import random
-import socket
 import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from svcdns import wire
-from svcdns.options import Endpoint
-from svckube.observe import fields
+from svcdns import upstream, wire
+from svcdns.names import labels_above
+from svcdns.records import Name
+from svcdns.settings import Forward, Upstream
+from svcdns.upstream import Resolver
 
-READ_SECONDS = 2.0
 OVERALL_SECONDS = 5.0
-ROUNDS = 2  # times that one question goes to the same upstream at most
-REST_SECONDS = 5.0  # how long a failed upstream is asked last
-WORTH_A_LINE = 3  # misses in a row: a lost datagram is no event
-
-_log = logging.getLogger(__name__)
+ATTEMPTS = 2  # times that one question goes to the same upstream at most
+ROUND_SECONDS = 0.02  # before the next round, so that refused connections do not make a busy loop
+MOST_CONCURRENT = 4096  # where no limit was set: sockets are files, and those are limited
 
 
 class NoAnswerError(Exception):
@@ -41,104 +38,99 @@ class BusyError(Exception):
     """Too many questions are under way."""
 
 
-class Meter(Protocol):
-    def upstream(self, address: str, rcode: int, seconds: float) -> None: ...
+class Meter(upstream.Meter, Protocol):
+    def rejected(self) -> None: ...
+    def broken(self) -> None: ...
 
 
 class Forwarder:
-    """Belongs to the event loop it is used in."""
+    """Belongs to the event loop it is used in, until `close`. `upstreams` are those of `options.to`, files read."""
 
     def __init__(
         self,
-        upstreams: Sequence[Endpoint],
+        options: Forward,
+        upstreams: Sequence[Upstream],
         meter: Meter,
         *,
-        max_concurrent: int = 1000,
-        read_seconds: float = READ_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._upstreams = list(upstreams)
+        self.options = options
+        self.resolvers = [Resolver(one, options, meter, clock) for one in upstreams]
         self._meter = meter
-        self._free = max_concurrent
-        self._read_seconds = read_seconds
-        self._clock = clock
-        self._failed: dict[Endpoint, float] = {}
-        self._misses: dict[Endpoint, int] = {}
+        self._free = min(options.max_concurrent or MOST_CONCURRENT, MOST_CONCURRENT)
+        self._turn = 0
+
+    def takes(self, name: Name) -> bool:
+        """Whether questions about this name (in lower case) go here."""
+        if labels_above(name, self.options.origin) is None:
+            return False
+        return name == self.options.origin or all(labels_above(name, zone) is None for zone in self.options.excepted)
 
     async def exchange(self, request: bytes, *, tcp: bool) -> bytes:
         """The reply to `request`. Raises NoAnswerError after five seconds at most, and BusyError at once."""
         if not self._free:
-            raise BusyError
+            self._meter.rejected()
+            raise BusyError(f"concurrent queries exceeded maximum {self.options.max_concurrent or MOST_CONCURRENT}")
         self._free -= 1
         try:
             async with asyncio.timeout(OVERALL_SECONDS):
                 return await self._first(request, tcp)
         except TimeoutError:
-            raise NoAnswerError(f"no answer from {self._names()} in {OVERALL_SECONDS:g} s") from None
+            names = ", ".join(str(one.upstream) for one in self.resolvers)
+            raise NoAnswerError(f"no answer from {names} in {OVERALL_SECONDS:g} s") from None
         finally:
             self._free += 1
 
+    def close(self) -> None:
+        for resolver in self.resolvers:
+            resolver.close()
+
     async def _first(self, request: bytes, tcp: bool) -> bytes:
-        fresh = wire.with_identity(request, int.from_bytes(os.urandom(2)))
-        errors = {}
-        for upstream in self.order() * ROUNDS:
-            began = self._clock()
-            try:
-                async with asyncio.timeout(self._read_seconds):
-                    reply = await (_over_tcp if tcp else _over_udp)(upstream, fresh)
-            except (OSError, asyncio.IncompleteReadError) as error:  # TimeoutError is an OSError
-                errors[upstream] = f"{upstream}: {str(error) or 'no answer in time'}"
-                self._missed(upstream, errors[upstream])
-                continue
-            self._answered(upstream)
-            self._meter.upstream(str(upstream), reply[3] & 0xF, self._clock() - began)
-            return wire.with_identity(reply, int.from_bytes(request[:2]))
+        options = self.options
+        attempts = options.max_attempts
+        if attempts is None:
+            attempts = ATTEMPTS * len(self.resolvers)
+        errors: dict[str, str] = {}
+        tried = 0
+        while not attempts or tried < attempts:
+            order = self.order()
+            if not order:
+                errors[""] = "no healthy upstream"
+                break
+            for resolver in order[: attempts - tried] if attempts else order:
+                tried += 1
+                try:
+                    return await self._ask(resolver, request, tcp)
+                except OSError as error:  # TimeoutError is one
+                    reason = f"{resolver.upstream}: {str(error) or 'no answer in time'}"
+                    errors[resolver.name] = reason
+                    resolver.failed(reason)
+            await asyncio.sleep(ROUND_SECONDS)
         raise NoAnswerError("; ".join(errors.values()) or "there is no upstream")
 
-    def _missed(self, upstream: Endpoint, reason: str) -> None:
-        self._failed[upstream] = self._clock()
-        self._misses[upstream] = self._misses.get(upstream, 0) + 1
-        if self._misses[upstream] == WORTH_A_LINE:
-            _log.warning("upstream does not answer", extra=fields(upstream=upstream, reason=reason))
+    async def _ask(self, resolver: Resolver, request: bytes, tcp: bool) -> bytes:
+        options = self.options
+        over_tcp = options.force_tcp or (tcp and not options.prefer_udp)
+        fresh = wire.with_identity(request, int.from_bytes(os.urandom(2)))
+        reply = await resolver.exchange(fresh, tcp=over_tcp)
+        if options.prefer_udp and not over_tcp and wire.is_truncated(reply):
+            reply = await resolver.exchange(fresh, tcp=True)
+        return wire.with_identity(reply, int.from_bytes(request[:2]))
 
-    def _answered(self, upstream: Endpoint) -> None:
-        self._failed.pop(upstream, None)
-        if self._misses.pop(upstream, 0) >= WORTH_A_LINE:
-            _log.info("upstream answers again", extra=fields(upstream=upstream))
+    def order(self) -> list[Resolver]:
+        """In which order the next question goes to the upstreams. Empty if all are down and we are to fail fast."""
+        ordered = self._by_policy()
+        alive = [one for one in ordered if not one.down]
+        if not alive:
+            self._meter.broken()
+            return [] if self.options.fail_fast else random.sample(ordered, len(ordered))
+        return sorted(alive, key=lambda one: one.doubtful)
 
-    def order(self) -> list[Endpoint]:
-        """In which order the next question would go to the upstreams: at random, but for those that failed lately."""
-        now = self._clock()
-        shuffled = random.sample(self._upstreams, len(self._upstreams))
-        return sorted(shuffled, key=lambda one: now - self._failed.get(one, now - REST_SECONDS) < REST_SECONDS)
-
-    def _names(self) -> str:
-        return ", ".join(map(str, self._upstreams))
-
-
-async def _over_udp(upstream: Endpoint, request: bytes) -> bytes:
-    loop = asyncio.get_running_loop()
-    with socket.socket(_family(upstream), socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
-        sock.connect((upstream.address, upstream.port))
-        sock.send(request)
-        while True:
-            reply = await loop.sock_recv(sock, 65535)
-            if wire.answers(reply, request):
-                return reply
-
-
-async def _over_tcp(upstream: Endpoint, request: bytes) -> bytes:
-    reader, writer = await asyncio.open_connection(upstream.address, upstream.port)
-    try:
-        writer.write(len(request).to_bytes(2) + request)
-        while True:
-            size = int.from_bytes(await reader.readexactly(2))
-            reply = await reader.readexactly(size)
-            if wire.answers(reply, request):
-                return reply
-    finally:
-        writer.close()
-
-
-def _family(upstream: Endpoint) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in upstream.address else socket.AF_INET
+    def _by_policy(self) -> list[Resolver]:
+        if self.options.policy == "sequential":
+            return list(self.resolvers)
+        if self.options.policy == "random":
+            return random.sample(self.resolvers, len(self.resolvers))
+        self._turn = (self._turn + 1) % len(self.resolvers)
+        first = self.resolvers[self._turn]
+        return [first, *(one for one in self.resolvers if one is not first)]

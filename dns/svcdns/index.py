@@ -64,9 +64,12 @@ NOTHING = ServiceRecords()
 
 
 def service_records(
-    service: Service | None, slices: Sequence[EndpointSlice], pod_names: bool = False
+    service: Service | None, slices: Sequence[EndpointSlice], pod_names: bool = False, ignore_empty: bool = False
 ) -> ServiceRecords:
-    """A service and its slices as records. A service that is gone has none, nor has an ExternalName that is an IP."""
+    """A service and its slices as records. A service that is gone has none, nor has an ExternalName that is an IP.
+
+    `ignore_empty`: nor has one with a ClusterIP and no endpoint that is ready.
+    """
     if service is None:
         return NOTHING
     spec = service.spec
@@ -82,6 +85,8 @@ def service_records(
         endpoints[label] = (*endpoints.get(label, ()), target)
     cluster_ips = spec.cluster_ips or (spec.cluster_ip,)
     headless = cluster_ips[0] == "None"
+    if ignore_empty and not headless and not listed:
+        return NOTHING
     if headless:
         targets = tuple(target for _, target in listed)
     else:
@@ -133,10 +138,11 @@ class Index:
     `serial`: Unix seconds of the last change that a client could see, 0 before the first.
     """
 
-    def __init__(self, pod_names: bool = False) -> None:
+    def __init__(self, pod_names: bool = False, ignore_empty: bool = False) -> None:
         self.serial = 0
         self.namespaces: set[str] = set()
         self._pod_names = pod_names
+        self._ignore_empty = ignore_empty
         self._services: dict[str, ServiceRecords] = {}
         self._by_cluster_ip: dict[bytes, tuple[Owned, ...]] = {}
         self._by_endpoint: dict[bytes, tuple[Owned, ...]] = {}
@@ -186,7 +192,7 @@ class Index:
 
     def _rebuild(self, key: str, store: Store) -> bool:
         service = store.get(Service, key)
-        new = service_records(service, store.slices(key), self._pod_names)
+        new = service_records(service, store.slices(key), self._pod_names, self._ignore_empty)
         old = self._services.get(key)
         if new == (old or NOTHING) and (service is None) == (old is None):
             return False

@@ -1,40 +1,50 @@
-"""What is counted, under CoreDNS's metric names.
+"""What is counted of queries, upstreams and endpoints, under CoreDNS's metric names; `counters` has the rest.
 
 In: one call for each reply, each exchange with an upstream, each endpoint change that became visible. Out: Prometheus
 metric families when somebody scrapes. Counting a reply takes 1 microsecond where the client library's own types take
 10 (five metrics, Python 3.11); a scrape, once in many seconds, does the rest. All calls come from the server's loop;
 a scrape comes from another thread and may see one query half counted, never a broken number.
 
-`zone` is "." as for a CoreDNS whose one server block serves everything, and "dropped" for what was no query.
+`zone` is that of the server block, and "dropped" for what was no query or for no zone that is served.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.registry import Collector
 
+from svcdns.counters import Counters
 from svcdns.records import RCODE_NAMES, TYPE_NAMES
+from svcdns.wirecache import Shape
 
 DURATIONS = tuple(0.00025 * 2**power for power in range(16))
 SIZES = (0.0, 100.0, 200.0, 300.0, 400.0, 511.0, 1023.0, 2047.0, 4095.0, 8291.0, 16e3, 32e3, 48e3, 64e3)
+LATENESS = tuple(0.00025 * 10**power for power in range(5))
 PROGRAMMING = tuple(0.001 * 2**power for power in range(20))
 _OF_SERVER = ("server", "zone", "view")
 _COUNTED_TYPES = frozenset(TYPE_NAMES) - {13, 35, 39, 257}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Via:
-    """How a query came: the label `server`, `udp` or `tcp`, the address family as 1 or 2. One value for each socket."""
+    """How a query came: the label `server`, `udp` or `tcp`, the address family as 1 or 2, the server block's zone.
+
+    One value for each socket and zone. `peer` is who sent the message that is being taken in, if that `wants_peer`; it
+    is right until the call that takes it in returns.
+    """
 
     server: str
     proto: str
     family: str
+    zone: str = "."
+    wants_peer: bool = False
+    peer: tuple[str, int] = ("", 0)
 
 
 class Histogram:
@@ -45,9 +55,9 @@ class Histogram:
         self._counts = [0] * (len(bounds) + 1)
         self._sum = 0.0
 
-    def note(self, value: float) -> None:
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self._sum += value
+    def note(self, value: float, times: int = 1) -> None:
+        self._counts[bisect_left(self._bounds, value)] += times
+        self._sum += value * times
 
     def add(self, other: Histogram) -> None:
         """Adds the counts of another one with the same bounds."""
@@ -62,27 +72,41 @@ class Histogram:
         family.add_metric(labels, buckets, self._sum)
 
 
-class Tally(Collector):
+class Tally(Counters):
     def __init__(self, registry: CollectorRegistry) -> None:
         self._replies: dict[tuple[Via, int, int], int] = {}
         self._of_via: dict[Via, tuple[Histogram, Histogram, Histogram]] = {}
+        self._shapes: dict[Via, defaultdict[Shape, int]] = {}
         self._dropped: dict[Via, int] = {}
         self._upstream: dict[tuple[str, str], Histogram] = {}
         self._programming = {kind: Histogram(PROGRAMMING) for kind in ("cluster_ip", "headless_with_selector")}
-        self.rejected = 0
+        self._lateness = Histogram(LATENESS)
         self.failures = 0
-        registry.register(self)
+        super().__init__(registry)
 
     def reply(self, via: Via, kind: int, rcode: int, asked: int, said: int, seconds: float) -> None:
         """One reply to a query of type `kind`; sizes in octets."""
         key = (via, kind if kind in _COUNTED_TYPES else 0, rcode)
         self._replies[key] = self._replies.get(key, 0) + 1
-        if via not in self._of_via:
-            self._of_via[via] = (Histogram(DURATIONS), Histogram(SIZES), Histogram(SIZES))
-        durations, requests, responses = self._of_via[via]
+        durations, requests, responses = self._histograms_of(via)
         durations.note(seconds)
         requests.note(asked)
         responses.note(said)
+
+    def shapes(self, via: Via) -> defaultdict[Shape, int]:
+        """Replies out of the cache: for each shape how many. To be added to, by one for each reply."""
+        if via not in self._shapes:
+            self._shapes[via] = defaultdict(int)
+        return self._shapes[via]
+
+    def burst(self, via: Via, count: int, seconds: float) -> None:
+        """So many replies out of the cache took so long each, on average."""
+        self._histograms_of(via)[0].note(seconds, count)
+
+    def _histograms_of(self, via: Via) -> tuple[Histogram, Histogram, Histogram]:
+        if via not in self._of_via:
+            self._of_via[via] = (Histogram(DURATIONS), Histogram(SIZES), Histogram(SIZES))
+        return self._of_via[via]
 
     def dropped(self, via: Via) -> None:
         """A message that was no query: answered by its header alone, or not at all."""
@@ -95,6 +119,10 @@ class Tally(Collector):
         """An endpoint change was visible so long after the controller's trigger."""
         self._programming["headless_with_selector" if headless else "cluster_ip"].note(seconds)
 
+    def late(self, seconds: float) -> None:
+        """Something that was due was done so much later, because the loop was busy."""
+        self._lateness.note(seconds)
+
     def collect(self) -> Iterable[Metric]:
         build = GaugeMetricFamily(
             "coredns_build_info", "Which build answers.", labels=["version", "revision", "goversion"]
@@ -105,9 +133,6 @@ class Tally(Collector):
         panics = CounterMetricFamily("coredns_panics", "Queries that failed by an error of ours.")
         panics.add_metric([], self.failures)
         yield panics
-        rejects = CounterMetricFamily("coredns_forward_max_concurrent_rejects", "Queries refused: too many under way.")
-        rejects.add_metric([], self.rejected)
-        yield rejects
         proxy = HistogramMetricFamily(
             "coredns_proxy_request_duration_seconds",
             "Exchanges with an upstream.",
@@ -124,6 +149,11 @@ class Tally(Collector):
         for kind, histogram in self._programming.items():
             histogram.add_to(programming, [kind])
         yield programming
+        # CoreDNS asks its own /health and measures that; what delays an answer of ours is a loop that is busy.
+        health = HistogramMetricFamily("coredns_health_request_duration_seconds", "How late the loop is, each second.")
+        self._lateness.add_to(health, [])
+        yield health
+        yield from super().collect()
 
     def _queries(self) -> Iterable[Metric]:
         requests = CounterMetricFamily(
@@ -132,13 +162,20 @@ class Tally(Collector):
         responses = CounterMetricFamily("coredns_dns_responses", "Replies.", labels=[*_OF_SERVER, "rcode", "plugin"])
         asked: dict[tuple[str, ...], int] = {}
         said: dict[tuple[str, ...], int] = {}
-        for (via, kind, rcode), count in self._replies.copy().items():
-            of_type = (via.server, ".", "", via.proto, via.family, TYPE_NAMES.get(kind, "other"))
-            of_rcode = (via.server, ".", "", RCODE_NAMES.get(rcode, str(rcode)), "")
+        counted = list(self._replies.copy().items())
+        for via, shapes in self._shapes.copy().items():
+            counted += [
+                ((via, kind if kind in _COUNTED_TYPES else 0, rcode), count)
+                for (kind, rcode, _, _), count in shapes.copy().items()
+            ]
+        for (via, kind, rcode), count in counted:
+            of_type = (via.server, via.zone, "", via.proto, via.family, TYPE_NAMES.get(kind, "other"))
+            of_rcode = (via.server, via.zone, "", RCODE_NAMES.get(rcode, str(rcode)), "")
             asked[of_type] = asked.get(of_type, 0) + count
             said[of_rcode] = said.get(of_rcode, 0) + count
         for via, count in self._dropped.copy().items():
-            asked[via.server, "dropped", "", via.proto, via.family, "other"] = count
+            key = (via.server, "dropped", "", via.proto, via.family, "other")
+            asked[key] = asked.get(key, 0) + count
         for family, counts in ((requests, asked), (responses, said)):
             for labels, count in sorted(counts.items()):
                 family.add_metric(labels, count)
@@ -152,11 +189,17 @@ class Tally(Collector):
             HistogramMetricFamily(f"coredns_dns_{name}_size_bytes", f"Sizes of {name}s.", labels=[*_OF_SERVER, "proto"])
             for name in ("request", "response")
         )
-        of_server: dict[str, Histogram] = {}
-        for via, (times, asked, said) in self._of_via.copy().items():
-            of_server.setdefault(via.server, Histogram(DURATIONS)).add(times)
-            asked.add_to(requests, [via.server, ".", "", via.proto])
-            said.add_to(responses, [via.server, ".", "", via.proto])
-        for server, times in of_server.items():
-            times.add_to(durations, [server, ".", ""])
+        of_zone: dict[tuple[str, str], Histogram] = {}
+        for via, (times, *sizes) in self._of_via.copy().items():
+            of_zone.setdefault((via.server, via.zone), Histogram(DURATIONS)).add(times)
+            asked, said = Histogram(SIZES), Histogram(SIZES)
+            for each, noted in zip((asked, said), sizes, strict=True):
+                each.add(noted)
+            for (_, _, octets_asked, octets_said), count in self._shapes.get(via, {}).copy().items():
+                asked.note(octets_asked, count)
+                said.note(octets_said, count)
+            asked.add_to(requests, [via.server, via.zone, "", via.proto])
+            said.add_to(responses, [via.server, via.zone, "", via.proto])
+        for (server, zone), times in of_zone.items():
+            times.add_to(durations, [server, zone, ""])
         yield from (durations, requests, responses)

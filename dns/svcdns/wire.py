@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from itertools import chain
 from struct import Struct
 
 import msgspec
@@ -22,7 +23,23 @@ from dnslib.buffer import BufferError as DNSBufferError
 from dnslib.label import DNSBuffer, DNSLabelError
 
 from svcdns.answer import Question, Reply
-from svcdns.records import BADVERS, CNAME, FORMERR, LONGEST_NAME, NOTIMP, NS, OPT, PTR, SOA, SRV, Name, Record, name_at
+from svcdns.records import (
+    AAAA,
+    BADVERS,
+    CNAME,
+    FORMERR,
+    LONGEST_NAME,
+    NOTIMP,
+    NS,
+    OPT,
+    PTR,
+    SOA,
+    SRV,
+    A,
+    Name,
+    Record,
+    name_at,
+)
 
 UDP_LIMIT = 512  # octets of a reply to a client that does not say how much it takes (RFC 1035 section 2.3.4)
 UDP_LARGEST = 65507  # what fits into one datagram
@@ -32,6 +49,7 @@ ONE_PACKET = 1200  # octets of records that cross any link unfragmented, even un
 IN = 1
 _QUERY, _NOTIFY = 0, 4
 _QR, _AA, _TC, _RD, _CD = 0x8000, 0x0400, 0x0200, 0x0100, 0x0010
+_MIRRORED = 0x03B0  # TC, RD, RA, AD, CD: what CoreDNS leaves standing in a message that it sends back at once
 _DO = 0x8000
 _ECHOED_OPTIONS = frozenset((3, 9, 10, 11, 12))  # NSID, EXPIRE, COOKIE, TCP-KEEPALIVE, PADDING
 _HEADER = Struct("!6H")
@@ -42,11 +60,19 @@ _TO_QUESTION = b"\xc0\x0c"
 
 
 class Edns(msgspec.Struct, frozen=True, gc=False):
-    """The client's OPT record: the reply size it takes, DO, the options that go back as they came."""
+    """The client's OPT record: the reply size it takes, its flags (eight of sixteen), the options that go back.
+
+    `has_options`: whether there were any, also such as do not go back.
+    """
 
     size: int
-    dnssec_ok: bool
-    options: bytes
+    flags: int
+    options: bytes = b""
+    has_options: bool = False
+
+    @property
+    def dnssec_ok(self) -> bool:
+        return bool(self.flags & _DO)
 
 
 class Query(msgspec.Struct, frozen=True):
@@ -62,6 +88,12 @@ class Query(msgspec.Struct, frozen=True):
     @property
     def udp_limit(self) -> int:
         return UDP_LIMIT if self.edns is None else min(max(self.edns.size, UDP_LIMIT), UDP_LARGEST)
+
+    @property
+    def is_common(self) -> bool:
+        """Whether others ask in the same octets: with EDNS options or in the case of 0x20 hardly anybody does."""
+        edns = self.edns
+        return self.klass == IN and self.question.name == self.question.lower and not (edns and edns.has_options)
 
 
 class BadMessageError(ValueError):
@@ -97,12 +129,14 @@ def read(packet: bytes) -> Query | bytes | None:
         return _bare(identity, flags, FORMERR)
     query = Query(identity, flags, klass, Question(name, name.lower(), kind), edns, packet)
     if edns is not None and edns.size < 0:
+        query = Query(identity, flags, klass, query.question, Edns(0, 0), packet)
         return write(query, Reply(BADVERS, "EDNS version", authoritative=False), UDP_LIMIT)
     return query
 
 
 def _bare(identity: int, flags: int, rcode: int) -> bytes:
-    return _HEADER.pack(identity, _QR | (flags & (0x7800 | _RD)) | rcode, 0, 0, 0, 0)
+    opcode = flags & 0x7800 if rcode == NOTIMP else 0
+    return _HEADER.pack(identity, _QR | opcode | flags & _MIRRORED | rcode, 0, 0, 0, 0)
 
 
 def _edns(packet: bytes, at: int, others: int, additionals: int) -> Edns | None:
@@ -120,7 +154,7 @@ def _edns(packet: bytes, at: int, others: int, additionals: int) -> Edns | None:
         if found is not None or packet[start]:
             raise BadMessageError("more than one OPT record, or one with a name")
         options = _echoed(packet[at - length : at])
-        found = Edns(-1 if (ttl >> 16) & 0xFF else size, bool(ttl & _DO), options)
+        found = Edns(-1 if (ttl >> 16) & 0xFF else size, ttl & 0xFF00, options, length > 0)
     return found
 
 
@@ -170,6 +204,33 @@ def write(query: Query, reply: Reply, limit: int) -> bytes:
     return b"".join((header, head, body, opt))
 
 
+def pieces(query: Query, reply: Reply, said: bytes) -> tuple[bytes, list[bytes], bytes] | None:
+    """`said`, written for `reply`, in three pieces, the first without the ID; None if names in it are compressed.
+
+    The middle one is the addresses of the answer, else of the additional section, each by itself.
+    """
+    name = query.question.name
+    sections = (reply.answer, reply.authority, reply.additional)
+    plain = [[_plain(record, name) for record in section] for section in sections]
+    size = sum(map(len, chain.from_iterable(plain)))
+    if len(said) != _HEADER.size + len(name) + _PAIR.size + size + _opt_size(query):
+        return None
+    which = 0 if any(record.type in (A, AAAA) for record in reply.answer) else 2
+    turned = [octets for octets, record in zip(plain[which], sections[which], strict=True) if record.type in (A, AAAA)]
+    end = len(said) - _opt_size(query) - sum(map(len, chain.from_iterable(plain[which + 1 :])))
+    return said[2 : end - sum(map(len, turned))], turned, said[end:]
+
+
+def around_serial(query: Query, said: bytes) -> tuple[bytes, bytes]:
+    """What stands before and after the serial of a reply whose last record, but for OPT, is an SOA; without the ID."""
+    at = len(said) - _opt_size(query) - 20  # five numbers end the SOA, the serial is the first of them
+    return said[2:at], said[at + 4 :]
+
+
+def _opt_size(query: Query) -> int:
+    return 0 if query.edns is None else 11 + len(query.edns.options)
+
+
 def _plain(record: Record, question: Name) -> bytes:
     """The record with nothing compressed but an owner that is the question: quick, and small enough as a rule."""
     owner = _TO_QUESTION if record.owner == question else record.owner
@@ -196,8 +257,8 @@ def _compressed(
 
 
 def _opt(edns: Edns, rcode: int) -> bytes:
-    ttl = (rcode >> 4) << 24 | (_DO if edns.dnssec_ok else 0)
-    return b"\0" + _FIXED.pack(OPT, max(edns.size, 0), ttl, len(edns.options)) + edns.options
+    ttl = (rcode >> 4) << 24 | edns.flags
+    return b"\0" + _FIXED.pack(OPT, edns.size, ttl, len(edns.options)) + edns.options
 
 
 def _append(message: bytearray, record: Record, names: dict[bytes, int]) -> None:
@@ -246,7 +307,7 @@ def _remember(names: dict[bytes, int], name: Name, offset: int, end: int = LONGE
 
 def request(query: Query, identity: int, name: Name) -> bytes:
     """A question of our own on behalf of a client: its type, RD, CD and EDNS, another name (where a CNAME leads)."""
-    edns = b"" if query.edns is None else _opt(Edns(query.edns.size, query.edns.dnssec_ok, b""), 0)
+    edns = b"" if query.edns is None else _opt(Edns(query.edns.size, query.edns.flags), 0)
     header = _HEADER.pack(identity, query.flags & (_RD | _CD), 1, 0, 0, 1 if edns else 0)
     return header + name + _PAIR.pack(query.question.type, IN) + edns
 

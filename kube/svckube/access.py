@@ -362,6 +362,22 @@ def from_kubeconfig(path: str = "", *, server: str = "", context: str = "") -> A
     return Access(load, origin, server)
 
 
+def at_server(server: str, *, certificate: str = "", key: str = "", authority: str = "") -> Access:
+    """Access to the server at this URL, by a client certificate or by none; paths of PEM files, "" where not given."""
+
+    def load() -> Configuration:
+        missing = [path for path in (certificate, key, authority) if path and not Path(path).is_file()]
+        if missing:
+            raise AccessError(f"endpoint {server}: no such file: {', '.join(missing)}", "config")
+        configuration = Configuration()
+        configuration.host = server
+        configuration.cert_file, configuration.key_file = certificate or None, key or None
+        configuration.ssl_ca_cert = authority or None
+        return configuration
+
+    return Access(load, f"endpoint {server}")
+
+
 def in_cluster(directory: str = SERVICE_ACCOUNT, environment: Mapping[str, str] = os.environ) -> Access:
     """Access of a pod, by its service account; the token file is read again once a minute. Raises AccessError."""
     origin = f"service account {directory}"

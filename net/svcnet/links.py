@@ -51,3 +51,16 @@ def local_addresses() -> frozenset[str]:
             found = (message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS") for message in messages)
             return frozenset(str(ip_address(address)) for address in found if address)
     raise LinkError(f"the addresses of this host changed while they were read, {_ATTEMPTS} times: {last}")
+
+
+def addresses_of(interface: str) -> tuple[str, ...]:
+    """The addresses of one interface as canonical text, link-local IPv6 with its zone; empty if there is none."""
+    try:
+        with pyroute2.IPRoute() as route:
+            indexes = route.link_lookup(ifname=interface)
+            messages = list(route.get_addr(index=indexes[0])) if indexes else []
+    except (NetlinkError, OSError) as error:
+        raise LinkError(f"cannot read the addresses of {interface}: {error}") from error
+    found = (message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS") for message in messages)
+    parsed = (ip_address(address) for address in found if address)
+    return tuple(f"{one}%{interface}" if one.version == 6 and one.is_link_local else str(one) for one in parsed)

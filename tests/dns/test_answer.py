@@ -7,8 +7,8 @@ import pytest
 
 from support.filled import Filled, objects
 from support.questions import FORWARDED, LOCAL, ROWS, TTL, ZONES, Manifest, Row, cluster, row, said
+from svcdns.addresses import zones_of
 from svcdns.answer import Chase, Elsewhere, Outcome, PodMode, Question, Reply, Zones, answer
-from svcdns.options import zones_of
 from svcdns.records import TYPE_NUMBERS, line_of, name_of, packed
 from svckube.objects import Namespace, Service
 from svckube.stream import Applied, Deleted

@@ -15,17 +15,19 @@ from dnslib import EDNS0, DNSRecord
 from prometheus_client import CollectorRegistry, generate_latest
 
 from support.filled import lists
+from support.outward import beyond
 from support.questions import FORWARDED, LOCAL, ROWS, TTL, ZONES, Row, cluster, said_in
 from support.resolvers import FORGED, REFUSED, SILENT, TRUNCATED, Upstream, datagrams, over_tcp, over_udp, question
 from support.waiting import eventually
+from svcdns.addresses import zones_of
 from svcdns.answer import Zones
 from svcdns.cluster import Cluster
-from svcdns.forward import Forwarder
-from svcdns.options import Endpoint, zones_of
 from svcdns.records import packed
 from svcdns.respond import Responder
 from svcdns.server import Server
+from svcdns.settings import Endpoint
 from svcdns.tally import Tally
+from svcdns.wirecache import WireCache
 
 V4, V6 = Endpoint("127.0.0.1", 0), Endpoint("::1", 0)
 FALLTHROUGH = ("in-addr.arpa", "ip6.arpa")
@@ -45,14 +47,18 @@ class Running:
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         tally = Tally(self.registry)
-        self.cluster = Cluster(tally, pods=True)
-        forwarder = Forwarder(self._upstreams, tally, max_concurrent=self._limit) if self._upstreams else None
-        server = Server(Responder(self.cluster, self._zones, tally, forwarder, random.shuffle).respond, tally)
+        cache = WireCache()
+        self.cluster = Cluster(tally, cache=cache, pods=True)
+        out = beyond(self._upstreams, tally, max_concurrent=self._limit) if self._upstreams else None
+        responder = Responder(self.cluster, self._zones, tally, out, random.shuffle, cache)
+        server = Server(responder.respond, tally, cache)
         await server.start(self._listen)
         self.addresses = [(one.address, one.port) for one in server.addresses]
         self._started.set()
         await self._stop.wait()
         await server.close()
+        if out is not None:
+            await out.close()
 
     @property
     def address(self) -> tuple[str, int]:

@@ -30,11 +30,22 @@ def option(code: int, data: bytes = b"") -> bytes:
     return code.to_bytes(2) + len(data).to_bytes(2) + data
 
 
+def test_opt_goes_back_with_its_flags_and_bare_if_its_version_is_unknown() -> None:
+    query = wire.read(edns(1232, 0x4055, option(10, b"12345678")))
+    assert isinstance(query, wire.Query)
+    assert wire.write(query, Reply(NOERROR, ""), 512).endswith(edns(1232, 0x4000, option(10, b"12345678"))[-23:])
+    said = wire.read(edns(1232, 0x01C000, option(10, b"12345678")))
+    assert isinstance(said, bytes)
+    assert said == header(0x8100, 1, 0, 0, 1) + WEB[12:] + edns(0, 0x01000000)[-11:]
+
+
 NOTHING = [b"", WEB[:11], header(0x8100, 1, 0, 0, 0) + WEB[12:]]
 NOTIMP, FORMERR = header(0x9104, 0, 0, 0, 0), header(0x8101, 0, 0, 0, 0)
 BARE = {
     "opcode STATUS": (header(0x1100, 1, 0, 0, 0) + WEB[12:], NOTIMP),
     "opcode STATUS without RD": (header(0x1000, 1, 0, 0, 0) + WEB[12:], header(0x9004, 0, 0, 0, 0)),
+    "all flags": (header(0x17F0, 1, 0, 0, 0) + WEB[12:], header(0x93B4, 0, 0, 0, 0)),
+    "NOTIFY of nothing": (header(0x21F3, 0, 0, 0, 0), header(0x81B1, 0, 0, 0, 0)),
     "no question": (header(0x0100, 0, 0, 0, 0), FORMERR),
     "two questions": (header(0x0100, 2, 0, 0, 0) + WEB[12:] * 2, FORMERR),
     "two answers": (header(0x0100, 1, 2, 0, 0) + WEB[12:], FORMERR),

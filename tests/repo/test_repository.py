@@ -69,12 +69,13 @@ PURE = [
     "svcagent.topology",
     "svcagent.triggers",
     "svcagent.zpages",
-    "svcdns.answer",
-    "svcdns.index",
-    "svcdns.names",
-    "svcdns.options",
-    "svcdns.records",
-    "svcdns.wire",
+    *(
+        f"svcdns.{name}"
+        for name in (
+            "addresses answer cache corefile directives flags foreign hosts index names options plugin_cache "
+            "plugin_forward plugin_kubernetes plugins records rewrite settings wire wirecache"
+        ).split()
+    ),
     "svclab.apiserver.strategy",
     "svclab.errors",
     "svclab.identity",
@@ -141,7 +142,7 @@ DOORS = {
     "urllib3": {"svckube.access"},
     "dnslib": {"svcdns.wire"},
     "pyroute2": {"svcnet.conntrack", "svcnet.links", "svcnet.tables", "svclab.netns"},
-    "prometheus_client": {"svckube.observe", "svcagent.metrics", "svcdns.tally"},
+    "prometheus_client": {"svckube.observe", "svcagent.metrics", "svcdns.counters", "svcdns.tally"},
 }
 
 

@@ -97,8 +97,7 @@ class Upstream:
                 connection, _ = self._tcp.accept()
             except OSError:
                 return
-            with connection, suppress(OSError):
-                stream = connection.makefile("rb")
+            with connection, suppress(OSError), connection.makefile("rb") as stream:
                 packet = stream.read(int.from_bytes(stream.read(2)))
                 for reply in self._replies(packet, "tcp"):
                     connection.sendall(len(reply).to_bytes(2) + reply)

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from functools import partial
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
 
-from svcdns.options import Endpoint
 from svcdns.server import Server
+from svcdns.settings import Endpoint
 from svcdns.tally import Tally, Via
 from svcdns.wire import TCP_LIMIT, read, write
 from svckube.observe import fields, log_to, registry, sd_notify

@@ -1,0 +1,274 @@
+"""Settings made to work: clusters watched, upstreams ready to be asked, one router for each address.
+
+In: `Settings`, and what ran before. Out: an `Assembly`. What is equal to a part of what ran before is that part: a
+changed Corefile costs neither the watch of the cluster nor the cache's content nor a connection, unless it is about
+them. Nothing here listens; `life` does. Raises OSError for files and interfaces, AccessError for credentials.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+
+from svcdns.addresses import nameservers
+from svcdns.answer import Question, Zones
+from svcdns.beyond import Beyond
+from svcdns.cache import Replies
+from svcdns.chain import Chain, Router, Said
+from svcdns.forward import Forwarder
+from svcdns.hosts import Table
+from svcdns.index import Index
+from svcdns.records import Name, packed
+from svcdns.report import Troubles
+from svcdns.respond import Responder, shuffled
+from svcdns.settings import ROOT, Cache, Endpoint, Errors, Forward, Hosts, ServerBlock, Settings, Source, Upstream
+from svcdns.tally import Tally, Via
+from svcdns.watch import Watched
+from svcdns.wirecache import WireCache
+from svcnet.links import LinkError, addresses_of
+
+# Somewhere outside, never sent to: the kernel says which of our addresses it would use (RFC 5737, RFC 3849).
+OUTSIDE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
+
+Way: TypeAlias = tuple[Cache | None, tuple[tuple[Forward, tuple[Upstream, ...]], ...], bool, Errors | None]
+"""What makes two server blocks' ways out the same: cache, upstreams, order of addresses, what is told."""
+Place: TypeAlias = tuple[Endpoint, ...]
+"""What one server listens on: one address, or all of them in both families."""
+
+
+class Nothing:
+    """The cluster of a server block that has none."""
+
+    index = Index()
+    synced = True
+
+
+class Running:
+    """A server block at work. `hosts_seen` is when and how large the hosts file was when it was read."""
+
+    def __init__(self, block: ServerBlock, chain: Chain, watched: Watched | None) -> None:
+        self.block, self.chain, self.watched = block, chain, watched
+        self.hosts_seen: tuple[int, int] | None = None
+
+
+class Assembly:
+    """`ways` and `watched` by what they are made from; `routers` by where they are to be listened for."""
+
+    def __init__(self, settings: Settings, tally: Tally) -> None:
+        self.settings = settings
+        self.watched: dict[Source, Watched] = {}
+        self.ways: dict[Way, tuple[Beyond, Troubles | None]] = {}
+        self.blocks: list[Running] = []
+        self.routers: dict[Place, Router] = {}
+        self.everywhere: set[Place] = set()
+        self._tally = tally
+
+    @property
+    def synced(self) -> bool:
+        return all(one.cluster.synced for one in self.watched.values())
+
+    def watch(self, before: Assembly | None) -> list[Watched]:
+        """Takes over or begins to watch the clusters that are served; returns those begun."""
+        begun = []
+        for block in self.settings.blocks:
+            source = block.kubernetes
+            if source is None or source in self.watched:
+                continue
+            if before is not None and source in before.watched:
+                self.watched[source] = before.watched[source]
+                continue
+            watched = self.watched[source] = Watched(source, self._tally)
+            begun.append(watched)
+            watched.start()
+        return begun
+
+    def connect(self, before: Assembly | None) -> None:
+        """Makes the blocks, and the routers."""
+        routes: dict[Place, dict[Name, tuple[str, Chain]]] = {}
+        for block in self.settings.blocks:
+            places = list(_places(block))
+            running = self._running(block, before, [place for place, _ in places])
+            self.blocks.append(running)
+            for serving in block.serving:
+                for place, port in places:
+                    if port in (None, serving.port):
+                        routes.setdefault(place, {})[serving.zone] = (serving.text, running.chain)
+            if not block.bind and not block.listen:
+                self.everywhere.update(place for place, _ in places)
+        self.routers = {place: Router(zones, self._tally) for place, zones in routes.items()}
+        for place, router in self.routers.items():
+            for chain in router.chains:
+                # What a CNAME leads to is asked at the address where the query came in, of whichever block has it.
+                chain.responder.again = partial(_again, self.routers, place)
+
+    def front(self, place: Place) -> tuple[WireCache, str]:
+        """The cache that the sockets of an address may answer from, and the zone whose metrics that counts for."""
+        chains = {running.chain: running for running in self.blocks}
+        for text, chain in self.routers[place].zones.values():
+            running = chains[chain]
+            if chain.is_plain and running.watched is not None:
+                return running.watched.cache, text
+        return WireCache(), "."
+
+    def hosts(self) -> Iterable[Running]:
+        """The blocks with a hosts file that is to be read anew when it changes."""
+        return [one for one in self.blocks if one.block.hosts is not None and one.block.hosts.reload]
+
+    async def drop(self, after: Assembly | None) -> None:
+        """Ends what the next one did not take over."""
+        for source, watched in self.watched.items():
+            if after is None or after.watched.get(source) is not watched:
+                watched.stop()
+        for way, (beyond, troubles) in self.ways.items():
+            if after is None or way not in after.ways:
+                await beyond.close()
+                if troubles is not None:
+                    troubles.close()
+
+    def _running(self, block: ServerBlock, before: Assembly | None, places: Iterable[Place]) -> Running:
+        watched = self.watched[block.kubernetes] if block.kubernetes is not None else None
+        # Spreading load needs no secret order.
+        shuffle: Callable[[list[object]], None] | None = random.shuffle if block.loadbalance else None
+        zones = Zones((), ROOT)
+        if watched is not None:
+            zones = msgspec.structs.replace(
+                watched.source.zones, local=_local(one for place in places for one in place)
+            )
+        cluster = watched.cluster if watched is not None else Nothing()
+        cache = watched.cache if watched is not None else WireCache()
+        responder = Responder(cluster, zones, self._tally, self._beyond(block, before), shuffle, cache)
+        table = Table(block.hosts) if block.hosts is not None else None
+        chain = Chain(responder, self._tally, hosts=table, rewrites=block.rewrites, log=block.log)
+        running = Running(block, chain, watched)
+        if block.hosts is not None:
+            read_hosts(running, block.hosts, self._tally)
+        return running
+
+    def _beyond(self, block: ServerBlock, before: Assembly | None) -> Beyond | None:
+        if not block.forwards:
+            return None
+        forwards = tuple((one, _upstreams(one)) for one in block.forwards)
+        way: Way = (block.cache, forwards, block.loadbalance, block.errors)
+        found = self.ways.get(way) or (before.ways.get(way) if before is not None else None)
+        if found is None:
+            troubles = Troubles(block.errors) if block.errors is not None else None
+            beyond = Beyond(
+                Replies(block.cache) if block.cache is not None else None,
+                [Forwarder(options, upstreams, self._tally) for options, upstreams in forwards],
+                self._tally,
+                shuffled=partial(shuffled, shuffle=random.shuffle if block.loadbalance else None),
+                trouble=troubles or _untold,
+            )
+            found = beyond, troubles
+        self.ways[way] = found
+        return found[0]
+
+
+def _untold(question: Question, rcode: int, error: Exception) -> None:
+    """Without the plugin `errors` a failure is the client's to see."""
+
+
+def _again(routers: dict[Place, Router], place: Place, packet: bytes, via: Via) -> Said:
+    return routers[place].respond(packet, via)
+
+
+def read_hosts(running: Running, options: Hosts, tally: Tally) -> None:
+    """Reads the hosts file if it changed since it was last read; one that cannot be read is an empty one."""
+    path = Path(options.path)
+    try:
+        status = path.stat()
+        seen = status.st_mtime_ns, status.st_size
+        if seen == running.hosts_seen:
+            return
+        text = path.read_text(errors="replace")
+    except OSError:
+        if running.hosts_seen is not None:
+            return  # what was there last is better than nothing, as in CoreDNS
+        seen, text = (0, 0), ""
+    running.hosts_seen = seen
+    running.chain.hosts = Table(options, text)
+    tally.set("hosts_entries", running.chain.hosts.entries)
+    tally.set("hosts_reload_timestamp_seconds", time.time())
+
+
+def _upstreams(forward: Forward) -> tuple[Upstream, ...]:
+    """The upstreams, those of resolv.conf files among them. OSError for a file that cannot be read or names none."""
+    found: list[Upstream] = []
+    for one in forward.to:
+        if isinstance(one, Upstream):
+            found.append(one)
+            continue
+        try:
+            named = nameservers(Path(one).read_text(errors="replace"))
+        except OSError as error:
+            raise OSError(f"forward: {one}: {error.strerror}") from error
+        if not named:
+            raise OSError(f"forward: {one}: the file names no nameserver")
+        found += [Upstream(endpoint) for endpoint in named]
+    return tuple(dict.fromkeys(found))
+
+
+def _places(block: ServerBlock) -> Iterable[tuple[Place, int | None]]:
+    """What the block listens on, each with the port whose zones are served there; None for all."""
+    if block.listen:
+        yield from (((endpoint,), None) for endpoint in block.listen)
+        return
+    unwanted = {address for word in block.not_bind for address in _addresses(word)}
+    addresses = [address for word in block.bind for address in _addresses(word) if address not in unwanted]
+    for port in dict.fromkeys(serving.port for serving in block.serving):
+        if block.bind:
+            yield from (((Endpoint(address, port),), port) for address in dict.fromkeys(addresses))
+        else:
+            v6 = (Endpoint("::", port),) if _has_ipv6() else ()
+            yield (Endpoint("0.0.0.0", port), *v6), port
+
+
+def _addresses(word: str) -> tuple[str, ...]:
+    """An address as it is, or those of the interface of this name."""
+    try:
+        return (str(ip_address(word)),)
+    except ValueError:
+        pass
+    try:
+        with ThreadPoolExecutor(1) as aside:  # it has an event loop of its own, and a thread has one at a time
+            found = aside.submit(addresses_of, word).result()
+    except LinkError as error:
+        raise OSError(f"bind: {error}") from error
+    if not found:
+        raise OSError(f"bind: not a valid IP address or interface name: {word!r}")
+    return found
+
+
+def _has_ipv6() -> bool:
+    if not socket.has_ipv6:
+        return False
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind(("::", 0))
+    except OSError:
+        return False
+    return True
+
+
+def _local(listen: Iterable[Endpoint]) -> tuple[bytes, ...]:
+    """Our own addresses but for loopback: those we listen on, and those we would use towards the outside."""
+    addresses = [endpoint.address for endpoint in listen]
+    for family, outside in OUTSIDE:
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect((outside, 53))
+                addresses.append(probe.getsockname()[0])
+        except OSError:
+            continue  # no route in this family, or no such family
+    found = (packed(address) for address in addresses)
+    unwanted = {bytes(4), bytes(16), b"\x7f\0\0\1", bytes(15) + b"\1"}
+    return tuple(dict.fromkeys(one for one in found if one is not None and one not in unwanted))

@@ -1,0 +1,149 @@
+"""Many datagrams a system call: recvmmsg(2) and sendmmsg(2), which Python's sockets lack.
+
+In: a UDP socket that does not block. Out: the datagrams in a memory of their own, one in each slot; and replies, which
+are written over the datagram that they answer and go back to where it came from. Asked over loopback, with a
+dictionary behind it, one process takes 1.6 microseconds of CPU a query this way and 3.1 with `recvfrom` and `sendto`,
+which also turn each address into text and back.
+
+Where the socket says to which of our addresses a datagram came (IP_PKTINFO, IPV6_PKTINFO), the reply leaves from that
+address, by whatever interface the route to the client takes; only link-local addresses keep theirs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import socket
+import struct
+import sys
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any, TypeAlias
+
+SLOTS = 64  # datagrams a call
+ROOM = 4096  # octets of a datagram; of a longer one the rest is cut off
+
+Control: TypeAlias = Sequence[tuple[int, int, bytes]]
+Peer: TypeAlias = tuple[Any, ...]
+"""As the socket module has it: address and port, for IPv6 flow and interface too."""
+
+
+class _Slice(ctypes.Structure):  # struct iovec
+    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
+
+
+class _Header(ctypes.Structure):  # struct user_msghdr, linux/socket.h
+    _fields_ = (
+        ("name", ctypes.c_void_p),
+        ("name_length", ctypes.c_uint),
+        ("slices", ctypes.c_void_p),
+        ("slice_count", ctypes.c_size_t),
+        ("control", ctypes.c_void_p),
+        ("control_length", ctypes.c_size_t),
+        ("flags", ctypes.c_uint),
+    )
+
+
+class _Message(ctypes.Structure):  # struct mmsghdr
+    _fields_ = (("header", _Header), ("received", ctypes.c_uint))
+
+
+_IP_PKTINFO = 8  # linux/in.h; Python 3.11 does not name it
+_NAME = 28  # octets of a struct sockaddr_in6, the longest address
+_CONTROL = 64  # octets of control data: one struct in_pktinfo or in6_pktinfo
+_LINK_LOCAL = b"\xfe\x80"
+_WORD, _HALF = ctypes.sizeof(ctypes.c_size_t), ctypes.sizeof(ctypes.c_uint)
+_CONTROL_HEADER = struct.Struct("Nii")  # struct cmsghdr
+_PKTINFO = _CONTROL_HEADER.size  # where the struct begins in control data
+_libc = ctypes.CDLL(None)
+_receive, _send = _libc.recvmmsg, _libc.sendmmsg
+_receive.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint, ctypes.c_void_p)
+_send.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
+
+
+class Batch:
+    """The memory for SLOTS datagrams of one socket; slots are numbered from 0, as the datagrams came.
+
+    octets      the datagrams; a reply is written over its question
+    places      for each slot: where its datagram begins in `octets`, and the two that follow
+    received    at places[slot][1]: octets of the datagram
+    lengths     at places[slot][2]: octets of the reply, to be set before `send`
+    """
+
+    def __init__(self, sock: socket.socket, wildcard: bool) -> None:
+        """`wildcard`: the socket says where each datagram came to (see `tell_destination`)."""
+        self._descriptor, self._wildcard, self._ipv6 = sock.fileno(), wildcard, sock.family == socket.AF_INET6
+        self.octets = mmap.mmap(-1, SLOTS * ROOM)
+        self._names, self._controls = bytearray(SLOTS * _NAME), bytearray(SLOTS * _CONTROL)
+        start, names, controls = _address_of(self.octets), _address_of(self._names), _address_of(self._controls)
+        self._slices = (_Slice * SLOTS)(*(_Slice(start + slot * ROOM, ROOM) for slot in range(SLOTS)))
+        self._messages = (_Message * SLOTS)()
+        for slot, message in enumerate(self._messages):
+            header = message.header
+            header.name, header.name_length = names + slot * _NAME, _NAME
+            header.slices, header.slice_count = ctypes.addressof(self._slices) + slot * ctypes.sizeof(_Slice), 1
+            if wildcard:
+                header.control, header.control_length = controls + slot * _CONTROL, _CONTROL
+        self._armed = bytes(self._slices), bytes(self._messages)
+        self.received = memoryview(self._messages).cast("B").cast("I")
+        self.lengths = memoryview(self._slices).cast("B").cast("L")
+        self.places = tuple(
+            (
+                slot * ROOM,
+                (slot * ctypes.sizeof(_Message) + _Message.received.offset) // _HALF,
+                (slot * ctypes.sizeof(_Slice) + _Slice.length.offset) // _WORD,
+            )
+            for slot in range(SLOTS)
+        )
+
+    def receive(self) -> int:
+        """Fills the slots from the first on with what has come; how many, 0 if nothing has."""
+        slices, messages = self._armed
+        ctypes.memmove(self._slices, slices, len(slices))
+        ctypes.memmove(self._messages, messages, len(messages))
+        count: int = _receive(self._descriptor, self._messages, SLOTS, socket.MSG_DONTWAIT, None)
+        if count <= 0:
+            return 0  # nothing, or a soft error of an earlier reply
+        if self._wildcard:
+            for slot in range(count):
+                self._forget_interface(slot * _CONTROL + _PKTINFO)
+        return count
+
+    def send(self, first: int, end: int) -> None:
+        """Sends the replies in the slots from `first` up to `end`. One that cannot be sent is left out."""
+        while first < end:
+            at = ctypes.byref(self._messages, first * ctypes.sizeof(_Message))
+            first += max(_send(self._descriptor, at, end - first, 0), 1)
+
+    def _forget_interface(self, at: int) -> None:
+        """So that the reply takes the route to the client: struct in_pktinfo begins with it, in6_pktinfo ends so."""
+        if not self._ipv6:
+            self._controls[at : at + 4] = bytes(4)
+        elif self._controls[at : at + 2] != _LINK_LOCAL:
+            self._controls[at + 16 : at + 20] = bytes(4)
+
+    def sender(self, slot: int) -> tuple[Peer, Control]:
+        """Where a datagram came from, and what `sendmsg` needs so that a reply leaves from where it came to."""
+        name = bytes(self._names[slot * _NAME : (slot + 1) * _NAME])
+        control: Control = ()
+        if self._wildcard:
+            at = slot * _CONTROL
+            length, level, kind = _CONTROL_HEADER.unpack_from(self._controls, at)
+            control = ((level, kind, bytes(self._controls[at + _PKTINFO : at + length])),)
+        port = int.from_bytes(name[2:4])
+        if not self._ipv6:
+            return (str(IPv4Address(name[4:8])), port), control
+        flow, scope = int.from_bytes(name[4:8]), int.from_bytes(name[24:28], sys.byteorder)
+        return (str(IPv6Address(name[8:24])), port, flow, scope), control
+
+
+def tell_destination(sock: socket.socket) -> None:
+    """Makes a UDP socket say with each datagram which of our addresses it came to."""
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+
+
+def _address_of(memory: mmap.mmap | bytearray) -> int:
+    return ctypes.addressof(ctypes.c_char.from_buffer(memory))

@@ -1,0 +1,160 @@
+"""One server block as a chain of handlers, and the choice of the block that answers a question.
+
+In: the octets of one message and how it came. Out: what `Responder.respond` gives. The block is the one with the
+longest zone that the name is in; a name in none is REFUSED. Within a block, in CoreDNS's order: the log, the look-out
+for loops, `rewrite`, `hosts`, then the responder, which knows the cluster, the cache and the upstreams.
+
+A block without log, rewrite and hosts hands its messages to the responder unread, and its replies may be given out by
+the sockets' cache without a call to here.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from time import perf_counter
+from typing import TypeAlias
+
+from svcdns import report, wire
+from svcdns.answer import Reply
+from svcdns.hosts import Table
+from svcdns.records import LONGEST_NAME, REFUSED, Name
+from svcdns.respond import Responder
+from svcdns.rewrite import rewritten, turned_back
+from svcdns.settings import ROOT, LogRule, Rewrite
+from svcdns.tally import Tally, Via
+
+Said: TypeAlias = bytes | Awaitable[bytes] | None
+
+_LONGEST_QUESTION = 12 + LONGEST_NAME
+
+
+class Chain:
+    """`hosts` may be replaced while it runs. `probe`: the name by which `loop` would see its own question come back."""
+
+    def __init__(
+        self,
+        responder: Responder,
+        tally: Tally,
+        *,
+        hosts: Table | None = None,
+        rewrites: Sequence[Rewrite] = (),
+        log: Sequence[LogRule] = (),
+    ) -> None:
+        self.responder = responder
+        self.hosts = hosts
+        self.probe: Name | None = None
+        self.seen: Callable[[], None] = lambda: None
+        self._tally = tally
+        self._rewrites = rewrites
+        self._log = log
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether replies about the cluster are the responder's own, told to nobody."""
+        return self.hosts is None and not self._rewrites and not self._log
+
+    def respond(self, packet: bytes, via: Via) -> Said:
+        """The reply to one message, complete with its length limit, without the length prefix of TCP."""
+        if self.probe is not None and packet[12:].lower().startswith(self.probe):
+            self.seen()
+        return self.responder.respond(packet, via) if self.is_plain else self._logged(packet, via)
+
+    def _logged(self, packet: bytes, via: Via) -> Said:
+        query = wire.read(packet)
+        if not isinstance(query, wire.Query):
+            return self.responder.respond(packet, via)
+        if not self._log:
+            return self._rewritten(query, via)
+        began, peer = perf_counter(), via.peer
+        said = self._rewritten(query, via)
+
+        def told(reply: bytes) -> bytes:
+            if report.is_told(self._log, query.question, reply):
+                sys.stdout.write(report.line(query, via, peer, reply, perf_counter() - began) + "\n")
+                sys.stdout.flush()
+            return reply
+
+        return _then(said, told)
+
+    def _rewritten(self, query: wire.Query, via: Via) -> Said:
+        found = rewritten(query, self._rewrites) if self._rewrites else None
+        if found is None:
+            return self._from_hosts(query, via)
+        inner, back = found
+        limit = wire.TCP_LIMIT if via.proto == "tcp" else query.udp_limit
+        return _then(self._from_hosts(inner, via), lambda reply: turned_back(reply, query, inner, back, limit))
+
+    def _from_hosts(self, query: wire.Query, via: Via) -> Said:
+        reply = self.hosts.answer(query.question) if self.hosts is not None and query.klass == wire.IN else None
+        if reply is None:
+            return self.responder.respond(query.packet, via)
+        began = perf_counter()
+        said = self.responder.written(query, reply, via)
+        self._tally.reply(via, query.question.type, reply.rcode, len(query.packet), len(said), perf_counter() - began)
+        return said
+
+
+def _then(said: Said, step: Callable[[bytes], bytes]) -> Said:
+    """The step done to the reply, now or when it comes."""
+    if said is None:
+        return None
+    if isinstance(said, bytes):
+        return step(said)
+
+    async def later() -> bytes:
+        return step(await said)
+
+    return later()
+
+
+class Router:
+    """The server blocks of one address. `zones` by name in lower case, with the text that metrics show."""
+
+    def __init__(self, zones: Mapping[Name, tuple[str, Chain]], tally: Tally) -> None:
+        self.zones = dict(zones)
+        self._tally = tally
+        self._vias: dict[tuple[Via, str], Via] = {}
+        self.chains = list(dict.fromkeys(chain for _, chain in self.zones.values()))
+
+    def respond(self, packet: bytes, via: Via) -> Said:
+        """The reply to one message, by the block whose zone is the longest that its name is in."""
+        found = self._found(packet)
+        if found is None:
+            return self._stray(packet, via)
+        text, chain = found
+        if text != via.zone or via.wants_peer:
+            via = self._via(via, text)
+        return chain.respond(packet, via)
+
+    def _found(self, packet: bytes) -> tuple[str, Chain] | None:
+        zones = self.zones
+        if len(zones) == 1 and ROOT in zones:
+            return zones[ROOT]
+        at, name = 0, packet[12:_LONGEST_QUESTION].lower()
+        end, size = 0, len(name)
+        while end < size and name[end]:
+            end += name[end] + 1
+        end += 1
+        while at < end <= size:
+            if (found := zones.get(name[at:end])) is not None:
+                return found
+            at += name[at] + 1
+        return None
+
+    def _via(self, via: Via, zone: str) -> Via:
+        """How it came, with the zone that metrics name."""
+        own = self._vias.get((via, zone))
+        if own is None:
+            own = self._vias[via, zone] = Via(via.server, via.proto, via.family, zone)
+        own.peer = via.peer
+        return own
+
+    def _stray(self, packet: bytes, via: Via) -> Said:
+        """A name in no zone, or no query at all."""
+        query = wire.read(packet)
+        self._tally.dropped(via)
+        if not isinstance(query, wire.Query):
+            return query
+        limit = wire.TCP_LIMIT if via.proto == "tcp" else query.udp_limit
+        return wire.write(query, Reply(REFUSED, "in no zone that is served", authoritative=False), limit)

@@ -1,0 +1,85 @@
+"""A cluster that is kept up to date: the reflectors' threads on one side, the loop that answers on the other.
+
+In: a `Source`. Out: a `Watched`, whose cluster follows the API server from `start` to `stop`. Belongs to the running
+loop. Raises AccessError where the credentials cannot be had.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from svcdns.cluster import Cluster
+from svcdns.settings import Source
+from svcdns.tally import Tally
+from svcdns.wirecache import WireCache
+from svckube.access import Access, at_server, from_kubeconfig, in_cluster
+from svckube.objects import EndpointSlice, KubeObject, Namespace, Pod, Service
+from svckube.reflector import ENDPOINT_SLICES, NAMESPACES, PODS, SERVICES, Reflector, Resource
+from svckube.store import Listed
+from svckube.stream import Applied, Deleted
+
+# A finished pod's address may belong to another one already.
+RUNNING = "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Unknown"
+
+
+class Watched:
+    """`cache` holds replies about the cluster, and loses those that a change made untrue."""
+
+    def __init__(self, source: Source, tally: Tally) -> None:
+        self.source = source
+        self.synced = asyncio.Event()
+        self.cache = WireCache()
+        self.cluster = Cluster(
+            tally,
+            self.synced.set,
+            self.cache,
+            pods=source.zones.pods == "verified",
+            pod_names=source.endpoint_pod_names,
+            endpoints=source.endpoints,
+            ignore_empty=source.ignore_empty,
+            namespaces=source.namespaces,
+        )
+        self._access: Access | None = None
+        self._reflectors: list[Reflector] = []
+
+    def start(self) -> None:
+        """Begins to list and watch."""
+        loop = asyncio.get_running_loop()
+
+        def deliver(batch: list[Listed | Applied | Deleted]) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self.cluster.apply, batch)
+
+        access = self._access = _access(self.source)
+        self._reflectors = [Reflector(access, _resource(kind, self.source), deliver) for kind in self.cluster.kinds]
+        for reflector in self._reflectors:
+            reflector.start()
+
+    def stop(self) -> None:
+        for reflector in self._reflectors:
+            reflector.stop()
+        if self._access is not None:
+            self._access.close()
+
+
+def _access(source: Source) -> Access:
+    if source.kubeconfig:
+        return from_kubeconfig(source.kubeconfig, server=source.server, context=source.context)
+    if source.server:
+        files = source.certificates
+        return at_server(source.server, certificate=files.certificate, key=files.key, authority=files.authority)
+    return in_cluster()
+
+
+def _resource(kind: type[KubeObject], source: Source) -> Resource:
+    """What is listed of a kind. EndpointSlices bear the labels of their Service, so its selector picks them too."""
+    resources: dict[type[KubeObject], Resource] = {
+        Service: SERVICES,
+        EndpointSlice: ENDPOINT_SLICES,
+        Namespace: NAMESPACES,
+        Pod: msgspec.structs.replace(PODS, field_selector=RUNNING),
+    }
+    selector = source.namespace_labels if kind is Namespace else source.labels
+    return msgspec.structs.replace(resources[kind], label_selector=selector)
