@@ -21,6 +21,7 @@ from svcagent.metrics import ConntrackTotals, Metrics, PacketCounters, Pings, Re
 from svcagent.options import Options
 from svckube import observe, reflector
 from svckube.access import Access, from_kubeconfig, in_cluster
+from svckube.systemd import Unit
 from svcnet import links, notices, writers
 from svcnet.rules import FAMILIES
 from svcnet.writers import Flavour, Iptables
@@ -54,8 +55,8 @@ def _families(flavour: Flavour) -> list[Iptables]:
     return found
 
 
-def run(chosen: Options, inbox: sync.Inbox) -> None:
-    """Works until SIGTERM, SIGINT, or a `Stop` in the inbox. The rules stay."""
+def run(chosen: Options, inbox: sync.Inbox, unit: Unit) -> None:
+    """Works until SIGTERM, SIGINT, or a `Stop` in the inbox. The rules stay. `unit` is what systemd is told through."""
     access = in_cluster() if not (chosen.kubeconfig or chosen.master) else _access(chosen)
     registry = observe.registry()
     access.told = RestClient(registry).answered
@@ -71,7 +72,7 @@ def run(chosen: Options, inbox: sync.Inbox) -> None:
         enter(chosen.netns)
         for collector in (ReflectorCounters(watched.items()), PacketCounters(), ConntrackTotals()):
             registry.register(collector)
-        _work(chosen, name, inbox, Events(access, name), registry, closing)
+        _work(chosen, name, inbox, Events(access, name), registry, unit, closing)
 
 
 def _access(chosen: Options) -> Access:
@@ -105,6 +106,7 @@ def _work(
     inbox: sync.Inbox,
     events: Events,
     registry: observe.Registry,
+    unit: Unit,
     closing: ExitStack,
 ) -> None:
     if rival := _rival(chosen):
@@ -145,7 +147,8 @@ def _work(
             closing.callback(listener.close)
     events.announce(Happening("Normal", "Starting", "StartAgent", "", ("Node", "", name)))
     sync.log.info("started", extra=observe.fields(node=name, iptables=flavour, netns=chosen.netns))
-    agent.run(inbox)
+    unit.waiting("waiting for the API server to list Services, EndpointSlices and this Node")
+    agent.run(inbox, unit)
 
 
 STATUSZ_PATHS = ("/configz", "/flagz", "/healthz", "/metrics", "/proxyMode")

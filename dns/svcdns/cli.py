@@ -33,10 +33,11 @@ from svcdns.server import Server
 from svcdns.tally import Tally
 from svckube.access import Access, AccessError, from_kubeconfig, in_cluster
 from svckube.objects import EndpointSlice, Namespace, Pod, Service
-from svckube.observe import Answer, exposition, fields, log_to, registry, sd_notify, serve
+from svckube.observe import Answer, exposition, fields, log_to, registry, serve
 from svckube.reflector import ENDPOINT_SLICES, NAMESPACES, PODS, SERVICES, Reflector, Resource
 from svckube.store import Listed
 from svckube.stream import Applied, Deleted
+from svckube.systemd import Unit
 
 # Somewhere outside, never sent to: the kernel says which of our addresses it would use (RFC 5737, RFC 3849).
 OUTSIDE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
@@ -108,14 +109,24 @@ async def _serve(options: Run, cluster: Cluster, tally: Tally, stop: asyncio.Eve
     await server.start(options.listen)
     addresses = " ".join(map(str, server.addresses))
     _log.info("serving dns", extra=fields(addresses=addresses, synced=cluster.synced, **cluster.counts()))
-    sd_notify("READY=1")
+    unit = Unit()
+    unit.ready("answering" if cluster.synced else "forwarding; the API server has not answered yet")
+    beating = asyncio.create_task(_beat(unit))
     if not cluster.synced and await _either(synced, stop, None):
         _log.info("synced", extra=fields(**cluster.counts()))
     await stop.wait()
-    sd_notify("STOPPING=1")
+    unit.stopping()
     _log.info("stopping", extra=fields(lameduck=options.lameduck))
     await asyncio.sleep(options.lameduck)
     await server.close()
+    beating.cancel()
+
+
+async def _beat(unit: Unit) -> None:
+    """Tells systemd's watchdog, from the loop that answers, that it turns."""
+    while unit.period < float("inf"):
+        unit.alive()
+        await asyncio.sleep(unit.period / 2)
 
 
 async def _either(wanted: asyncio.Event, stop: asyncio.Event, seconds: float | None) -> bool:
