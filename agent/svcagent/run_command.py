@@ -70,6 +70,7 @@ def _serve(parsed: argparse.Namespace, text: str | None, found: Configuration) -
         daemon.run(found.options, inbox, unit)
     if follower and follower.due:
         sync.log.info("another configuration: beginning again", extra=observe.fields(file=parsed.config))
-        links.enter(f"/proc/self/fd/{home}")
+        if found.options.netns:  # going back takes a right that an agent of a host's own need not have
+            links.enter(f"/proc/self/fd/{home}")
         reload.begin_again()
     unit.stopping()  # not when it begins again: systemd would wait for the end of the process
