@@ -3,9 +3,9 @@
     python sandbox.py UNIT -- PROGRAM ARGUMENT...
 
 Applied, by the means that systemd uses: CapabilityBoundingSet=, NoNewPrivileges=, SystemCallFilter= with the sets that
-`systemd-analyze syscall-filter` prints, MemoryDenyWriteExecute=, ProtectSystem=strict with ReadWritePaths=, and
-ProtectKernelTunables=. Refused: a unit without one of them, since then nothing would be proved. Not applied: users,
-credentials, address families, and what hides rather than forbids.
+`systemd-analyze syscall-filter` prints, MemoryDenyWriteExecute=, ProtectSystem=strict with ReadWritePaths=, PrivateTmp=
+and ProtectKernelTunables=. Refused: a unit without one of them, since then nothing would be proved. Not applied:
+users, credentials, address families, and what hides rather than forbids.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ MASKED_EQUAL = 7  # SCMP_CMP_MASKED_EQ
 WRITE, EXECUTE = 2, 4  # PROT_WRITE, PROT_EXEC
 PROT_ARGUMENT = 2  # of mmap, mprotect and pkey_mprotect
 API_FILE_SYSTEMS = ("/dev", "/proc", "/sys")
+NAMESPACES = "/run/netns/"  # files of other tests too, which come and go
 
 
 class Condition(ctypes.Structure):
@@ -86,9 +87,13 @@ def protect_files(unit: dict[str, list[str]]) -> None:
     _mount("--bind", "/proc/sys", "/proc/sys")
     for path in writable:
         _mount("--bind", path, path)
+    if unit["PrivateTmp"] == ["yes"]:
+        _mount("-t", "tmpfs", "tmpfs", "/var/tmp")  # not over /tmp, where the tests' own files are
+        writable.append("/var/tmp")
     points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     for point in dict.fromkeys(points):
-        if point not in writable and (point == "/proc/sys" or not point.startswith(API_FILE_SYSTEMS)):
+        kept = point in writable or point.startswith((*API_FILE_SYSTEMS, NAMESPACES))
+        if point == "/proc/sys" or not kept:
             _mount("-o", "remount,bind,ro", point)
 
 
