@@ -23,6 +23,7 @@ from svcagent.metrics import ConntrackTotals, Metrics, PacketCounters, Pings, Re
 from svcagent.options import Options
 from svckube import observe, reflector
 from svckube.access import Access, from_kubeconfig, in_cluster
+from svckube.systemd import Unit
 from svcnet import links, notices, writers
 from svcnet.rules import FAMILIES
 from svcnet.writers import Flavour, Iptables
@@ -72,8 +73,8 @@ def _writer(chosen: Options, iptables: Iptables) -> writing.Writer:
         raise StartError(str(error)) from error
 
 
-def run(chosen: Options, inbox: sync.Inbox) -> None:
-    """Works until SIGTERM, SIGINT, or a `Stop` in the inbox. The rules stay."""
+def run(chosen: Options, inbox: sync.Inbox, unit: Unit) -> None:
+    """Works until SIGTERM, SIGINT, or a `Stop` in the inbox. The rules stay. `unit` is what systemd is told through."""
     # Rules and objects hold no circles: looking for some at every 700th costs a fifth of a start with many services.
     gc.set_threshold(50_000, 20, 20)
     access = in_cluster() if not (chosen.kubeconfig or chosen.master) else _access(chosen)
@@ -91,7 +92,7 @@ def run(chosen: Options, inbox: sync.Inbox) -> None:
         enter(chosen.netns)
         for collector in (ReflectorCounters(watched.items()), PacketCounters(), ConntrackTotals()):
             registry.register(collector)
-        _work(chosen, name, inbox, Events(access, name), registry, closing)
+        _work(chosen, name, inbox, Events(access, name), registry, unit, closing)
 
 
 def _access(chosen: Options) -> Access:
@@ -125,6 +126,7 @@ def _work(
     inbox: sync.Inbox,
     events: Events,
     registry: observe.Registry,
+    unit: Unit,
     closing: ExitStack,
 ) -> None:
     if rival := _rival(chosen):
@@ -166,7 +168,8 @@ def _work(
     events.announce(Happening("Normal", "Starting", "StartAgent", "", ("Node", "", name)))
     ways = ",".join(each.way for each in families)
     sync.log.info("started", extra=observe.fields(node=name, iptables=flavour, writers=ways, netns=chosen.netns))
-    agent.run(inbox)
+    unit.waiting("waiting for the API server to list Services, EndpointSlices and this Node")
+    agent.run(inbox, unit)
 
 
 STATUSZ_PATHS = ("/configz", "/flagz", "/healthz", "/metrics", "/proxyMode")

@@ -37,6 +37,7 @@ from svckube.objects import EndpointSlice, KubeObject, Node, Service
 from svckube.observe import fields
 from svckube.reflector import Batch
 from svckube.store import Change, Store
+from svckube.systemd import Unit
 from svcnet import conntrack, links
 from svcnet.conntrack import ConntrackError
 from svcnet.links import LinkError
@@ -46,6 +47,8 @@ log = logging.getLogger(__name__)
 
 KINDS = (Service, EndpointSlice, Node)
 IDLE_SECONDS = 10.0
+STEP_SECONDS = 1200.0
+"""So long systemd's watchdog lets one step take: two of iptables' commands at their limit."""
 GLANCE_SECONDS = 2.0
 """How often a legacy table is looked at, which announces nothing."""
 MOST_TRIED = 2000
@@ -141,18 +144,22 @@ class Agent:
 
     # -- what comes in
 
-    def run(self, inbox: Inbox) -> None:
-        """Works until a `Stop` comes. The rules stay as they are."""
+    def run(self, inbox: Inbox, unit: Unit) -> None:
+        """Works until a `Stop` comes. The rules stay as they are. `unit` hears of the first sync, and of every turn."""
         while True:
+            unit.alive()
             with suppress(queue.Empty):
-                patience = self.wait(self._clock())
+                patience = min(unit.period, self.wait(self._clock()))
                 for _ in range(BATCHES):
                     message = inbox.get(timeout=patience)
                     if isinstance(message, Stop):
                         return
                     self.receive(message)
                     patience = 0.0
-            self.step(self._clock())
+            with unit.patient(STEP_SECONDS):
+                self.step(self._clock())
+            if all(family.state.synced_since for family in self._families):
+                unit.ready("the rules are up to date")
 
     def wait(self, now: float) -> float:
         """Seconds until `step` has something to do."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from hashlib import sha512
 from ipaddress import ip_address
 
 import msgspec
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # FIPS 186-4, D.1.2.3
 YEARS = timedelta(days=3650)
 
 
@@ -29,10 +31,14 @@ class KeyPair(msgspec.Struct, frozen=True):
 
 
 class Authority:
-    """Issues certificates that everything holding `self.certificate` trusts."""
+    """Issues certificates that everything holding `self.certificate` trusts.
 
-    def __init__(self, name: str) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
+    With a `secret`, machines that share it and nothing else have one authority: the key follows from it, and who trusts
+    one of their certificates of the same name trusts what any of them issues.
+    """
+
+    def __init__(self, name: str, secret: str = "") -> None:
+        self._key = _key_of(secret) if secret else ec.generate_private_key(ec.SECP256R1())
         self._name = _name(name)
         usages = ("digital_signature", "key_cert_sign", "crl_sign")
         others = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
@@ -46,6 +52,7 @@ class Authority:
             .sign(self._key, hashes.SHA256())
         )
         self.certificate = _pem(self._certificate)
+        self.key = _key_pem(self._key)
 
     def server(self, name: str, addresses: Iterable[str]) -> KeyPair:
         """For a server reached under `addresses`: host names and IP addresses in any mix."""
@@ -67,6 +74,11 @@ class Authority:
         for extension in extensions:
             template = template.add_extension(extension, critical=False)
         return KeyPair(_pem(template.sign(self._key, hashes.SHA256())), _key_pem(key))
+
+
+def _key_of(secret: str) -> ec.EllipticCurvePrivateKey:
+    digest = int.from_bytes(sha512(secret.encode()).digest())  # twice as long as the order: no number is likelier
+    return ec.derive_private_key(digest % (P256_ORDER - 1) + 1, ec.SECP256R1())
 
 
 def signing_key() -> str:

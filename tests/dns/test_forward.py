@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-
 from peers.certificates import Authority
+
 from support.outward import Noted, forwarder
 from support.questions import said_in
 from support.resolvers import SILENT, Upstream, question

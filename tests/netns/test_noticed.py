@@ -21,6 +21,7 @@ from svcagent.metrics import Metrics
 from svcagent.options import parse as parse_options
 from svckube.objects import EndpointSlice, Node, Service
 from svckube.store import Listed
+from svckube.systemd import Unit
 from svclab.netns import Host
 from svcnet import notices
 from svcnet.writers import Flavour, Iptables
@@ -53,7 +54,7 @@ class Running:
                 notices.address_changes(lambda _: inbox.put(sync.AddressesChanged())),
             )
             agent = sync.Agent(self._options, NODE, [writer_of(self.tool)], Metrics(self.registry))
-            agent.run(inbox)
+            agent.run(inbox, Unit({}))
             for each in following:
                 each.close()
 
