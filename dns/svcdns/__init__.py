@@ -19,7 +19,7 @@ anything odd. Where we differ, we differ by a rule that dns/README.md names and 
     wirecache             replies by the octets of their question, as long as they are true        (pure)
     cluster  watch        feeds the index, knows whether everything has been listed; its reflectors
     upstream  forward     one other resolver; which of them is asked      beyond   these and the cache
-    respond               one message to one reply   chain   a server block, and which one answers   report   the log
+    respond               one message to one reply      chain   a server block, and which answers    report   the log
     server                the sockets, of which    datagrams  streams    are UDP and TCP, and    batch    recvmmsg(2)
     tally  counters       the metrics
     assembly  life        settings made to work; started, changed, ended      cli   the program

@@ -15,18 +15,16 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-import msgspec
-
 from svcdns import foreign, wire
 from svcdns.answer import Question, Reply
-from svcdns.cache import KINDS, Kept, Key, Replies, with_owner, with_ttl
-from svcdns.foreign import Foreign
+from svcdns.cache import KINDS, Kept, Key, Replies, with_ttl
+from svcdns.foreign import AA, AD, CD, RA, RD, Foreign, Z
 from svcdns.forward import BusyError, Forwarder, NoAnswerError
 from svcdns.records import AXFR, IXFR, NOERROR, NXDOMAIN, REFUSED, SERVFAIL, Name, text_of
 from svcdns.tally import Via
 
 MOST_WAITING = 20000  # queries that wait for an upstream, in all
-_RA, _AD, _CD, _TC = 0x80, 0x20, 0x10, 0x02
+_TC = 0x02  # in the first octet of the flags
 _FAILURES = (NoAnswerError, BusyError, wire.BadMessageError)
 
 Shuffled = Callable[[Reply], Reply]
@@ -117,17 +115,18 @@ class Beyond:
         return self._from_cache(kept, ttl, query, via)
 
     def _from_cache(self, kept: Kept, ttl: int, query: wire.Query, via: Via) -> bytes:
-        question = query.question
-        reply = with_ttl(with_owner(kept.foreign.reply, question.lower, question.name), ttl)
-        return self._written(query, reply, kept.foreign, via)
+        return self._written(query, with_ttl(kept.foreign.reply, ttl), kept.foreign, via)
 
-    def _written(self, query: wire.Query, reply: Reply, said: Foreign, via: Via) -> bytes:
+    def _written(self, query: wire.Query, reply: Reply, said: Foreign, via: Via, *, is_relayed: bool = False) -> bytes:
+        """The octets for this client, with the flags of the cache's entry, or those that came just now."""
         limit = wire.TCP_LIMIT if via.proto == "tcp" else query.udp_limit
         packet = wire.write(query, self.shuffled(reply), limit)
-        bits = _RA if said.recursion else 0
-        if said.authentic and (query.flags & _AD or (query.edns is not None and query.edns.dnssec_ok)):
-            bits |= _AD
-        return packet[:3] + bytes((packet[3] | bits,)) + packet[4:] if bits else packet
+        flags = int.from_bytes(packet[2:4]) | said.flags & RA
+        if query.flags & AD or (query.edns is not None and query.edns.dnssec_ok):
+            flags |= said.flags & AD
+        if is_relayed:
+            flags = flags & ~(AA | RD | CD) | said.flags & (AA | RD | CD | Z)
+        return packet[:2] + flags.to_bytes(2) + packet[4:]
 
     def _refresh(self, forwarder: Forwarder, key: Key, kept: Kept, query: wire.Query, via: Via) -> None:
         if kept.refreshing:
@@ -179,12 +178,10 @@ class Beyond:
 
     def _passed_on(self, found: Foreign, key: Key | None, query: wire.Query, via: Via) -> bytes:
         """What came from upstream a moment ago, with the TTL that the cache gives it if it went there."""
-        question = query.question
-        reply = with_owner(found.reply, question.lower, question.name)
+        reply = found.reply
         if key is not None and self._replies is not None:
-            reply = with_ttl(reply, self._replies.ttl_of(question, found))
-        authoritative = msgspec.structs.replace(reply, authoritative=found.authoritative)
-        return self._written(query, authoritative, found, via)
+            reply = with_ttl(reply, self._replies.ttl_of(query.question, found))
+        return self._written(query, reply, found, via, is_relayed=True)
 
     async def _shared(self, forwarder: Forwarder, key: Key | None, query: wire.Query, via: Via) -> Foreign:
         """One exchange for all that ask the same at the same time in the same way."""
@@ -211,10 +208,9 @@ class Beyond:
 
     async def _exchanged(self, forwarder: Forwarder, key: Key | None, query: wire.Query, via: Via) -> Foreign:
         packet = await forwarder.exchange(foreign.request(query, key is not None), tcp=via.proto == "tcp")
-        question = msgspec.structs.replace(query.question, name=query.question.lower)
-        found = foreign.read(packet, question)
+        found = foreign.read(packet, query.question)
         if key is not None and self._replies is not None:
-            self._replies.keep(key, question, found, self._clock())
+            self._replies.keep(key, query.question, found, self._clock())
             for kind in KINDS:
                 self._meter.set("cache_entries", self._replies.size(kind), via.server, kind, self._zones, "")
                 if evicted := self._replies.evicted(kind):

@@ -37,7 +37,7 @@ class Key(msgspec.Struct, frozen=True, gc=False):
 
 
 class Kept:
-    """One entry. `foreign` has owners in lower case where they are the name asked for. Times as the caller's clock."""
+    """One entry. Times as the caller's clock."""
 
     __slots__ = ("asked", "foreign", "kind", "last", "refreshing", "since", "ttl")
 
@@ -93,7 +93,7 @@ class Replies:
         return stale
 
     def keep(self, key: Key, question: Question, foreign: Foreign, now: float) -> None:
-        """Keeps the reply if it may be kept. Owners that are the name asked for have to be in lower case."""
+        """Keeps the reply if it may be kept."""
         kind, ttl = self._lifetime(question, foreign)
         if kind is None or ttl <= 0 or self._is_disabled(kind, key.name):
             return
@@ -141,16 +141,6 @@ class Replies:
             may_be_kept = reply.rcode == NOERROR and not (lacks and reply.answer)
         ttl = min(max(least, bounds.shortest), bounds.longest)
         return (kind if may_be_kept and not reply.truncated else None), ttl
-
-
-def with_owner(reply: Reply, old: Name, new: Name) -> Reply:
-    """The reply with `new` for `old` where that is a record's owner in ANSWER."""
-    if old == new:
-        return reply
-    answer = tuple(
-        Record(new, record.type, record.ttl, record.data) if record.owner == old else record for record in reply.answer
-    )
-    return msgspec.structs.replace(reply, answer=answer)
 
 
 def with_ttl(reply: Reply, ttl: int) -> Reply:

@@ -40,7 +40,8 @@ DNAME, RRSIG = 39, 46
 _NAPTR, _KX, _RP, _AFSDB = 35, 36, 17, 18
 _HEADER = Struct("!6H")
 _FIXED = Struct("!HHIH")
-_TC, _AA, _RA, _AD, _RD, _CD = 0x0200, 0x0400, 0x0080, 0x0020, 0x0100, 0x0010
+AA, RD, RA, Z, AD, CD = 0x0400, 0x0100, 0x0080, 0x0040, 0x0020, 0x0010
+_TC = 0x0200
 _DO = 0x8000
 _BEFORE_NAMES = {
     CNAME: (0, 1), NS: (0, 1), PTR: (0, 1), DNAME: (0, 1), SOA: (0, 2), MX: (2, 1), SRV: (6, 1), _KX: (2, 1),
@@ -51,12 +52,10 @@ LARGEST_TTL = (1 << 31) - 1
 
 
 class Foreign(msgspec.Struct, frozen=True):
-    """`reply` without AA. Owners that are the name asked for are spelt as the question was. Flags as they came."""
+    """`reply` without AA; `flags` as they came."""
 
     reply: Reply
-    recursion: bool
-    authentic: bool
-    authoritative: bool
+    flags: int
 
     @property
     def records(self) -> tuple[Record, ...]:
@@ -73,7 +72,7 @@ def request(query: Query, wants_ad: bool = False) -> bytes:
     """
     question, edns = query.question, query.edns
     opt = b"" if edns is None else b"\0" + _FIXED.pack(OPT, edns.size, _DO if edns.dnssec_ok else 0, 0)
-    header = _HEADER.pack(0, query.flags & (_RD | _CD | _AD) | (_AD if wants_ad else 0), 1, 0, 0, 1 if opt else 0)
+    header = _HEADER.pack(0, query.flags & (RD | CD | AD) | (AD if wants_ad else 0), 1, 0, 0, 1 if opt else 0)
     return header + question.name + struct.pack("!HH", question.type, query.klass) + opt
 
 
@@ -92,7 +91,7 @@ def read(packet: bytes, question: Question) -> Foreign:
         raise BadMessageError("an upstream's reply is cut short") from error
     answer, authority, additional = _relevant(question, *sections)
     reply = Reply(flags & 0xF, "an upstream says so", answer, authority, additional, False, bool(flags & _TC))
-    return Foreign(reply, bool(flags & _RA), bool(flags & _AD), bool(flags & _AA))
+    return Foreign(reply, flags)
 
 
 def _section(packet: bytes, at: int, count: int) -> tuple[list[Record], int]:
@@ -178,10 +177,6 @@ def _relevant(
         record for record in additional if record.type in (A, AAAA, RRSIG) and record.owner.lower() in mentioned
     )
     return answers, authorities, additionals
-
-
-def _as_asked(record: Record, question: Question) -> Record:
-    return Record(question.name, record.type, record.ttl, record.data)
 
 
 def _about(name: Name, answer: Iterable[Record]) -> set[Name]:

@@ -82,12 +82,12 @@ def turned_back(packet: bytes, query: wire.Query, inner: wire.Query, back: Seque
     )
     answer, authority, additional = sections
     turned = msgspec.structs.replace(
-        reply, answer=answer, authority=authority, additional=additional, authoritative=found.authoritative
+        reply, answer=answer, authority=authority, additional=additional, authoritative=bool(found.flags & foreign.AA)
     )
     said = wire.write(query, turned, limit)
     (flags,) = struct.unpack_from("!H", said, 2)
     (asked,) = struct.unpack_from("!H", packet, 2)
-    return said[:2] + struct.pack("!H", flags | asked & 0x00A0) + said[4:]  # RA and AD
+    return said[:2] + struct.pack("!H", flags | asked & (foreign.RA | foreign.AD)) + said[4:]
 
 
 def _turned(record: Record, back: Sequence[Back]) -> Record:

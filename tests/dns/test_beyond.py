@@ -125,7 +125,7 @@ def test_how_long_it_is_kept(name: str, kind: str, lives: int, ttls: set[int]) -
 def test_case_and_do_and_cd() -> None:
     async def work(ask: Asker) -> None:
         await ask("plain")
-        assert (await ask("PLAIN")).answer == ("PLAIN.example.org. 60 IN A 192.0.2.80",)
+        assert (await ask("PLAIN")).answer == ("plain.example.org. 60 IN A 192.0.2.80",)
         assert ask.asked() == 1
         checked = bytearray(question("plain.example.org."))
         checked[3] |= 0x10
@@ -219,7 +219,7 @@ def test_equal_questions_share_one_exchange() -> None:
     async def work(ask: Asker) -> None:
         names = ["plain", "PLAIN", "plain"] * 20
         replies = await asyncio.gather(*(ask(name) for name in names))
-        assert [reply.answer for reply in replies] == [(f"{n}.example.org. 60 IN A 192.0.2.80",) for n in names]
+        assert {reply.answer for reply in replies} == {("plain.example.org. 60 IN A 192.0.2.80",)}
         assert ask.asked() == 1
 
     with_cache(work)

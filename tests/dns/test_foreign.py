@@ -91,14 +91,9 @@ def test_only_what_is_about_the_question_stays(packet: bytes, answer: int, autho
     assert (len(found.answer), len(found.authority), len(found.additional)) == (answer, authority, additional)
 
 
-def test_owners_are_spelt_as_the_question_was() -> None:
-    found = foreign.read(reply(answer=LINES["A"]), asked("WWW.example.ORG."))
-    assert found.reply.answer[0].owner == name_of("WWW.example.ORG.")
-
-
 def test_flags() -> None:
     found = foreign.read(reply(answer=LINES["A"], ad=1, aa=1, tc=1, rcode=5), asked())
-    assert (found.recursion, found.authentic, found.authoritative) == (True, True, True)
+    assert found.flags & (foreign.RA | foreign.AD | foreign.AA) == foreign.RA | foreign.AD | foreign.AA
     assert (found.reply.rcode, found.reply.truncated) == (5, True)
 
 
