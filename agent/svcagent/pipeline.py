@@ -50,7 +50,7 @@ class Pipeline:
         self._without_local: dict[str, tuple[int, int]] = {}
         self.without_local = (0, 0)
         self._dispatch = Dispatch(self.dialect.family, self.dialect.most_services)
-        self._owned: dict[str, frozenset[ChainKey]] = {}
+        self._owned: dict[str, tuple[ChainKey, ...]] = {}
         self._endpoints: dict[str, int] = {}
         self._known_endpoints = 0
         self._large = False
@@ -124,11 +124,11 @@ class Pipeline:
         shared: set[ChainKey] = set()
         for key, service, slices in touched:
             self.refused.discard(key)
-            owned = self._owned.get(key, frozenset())
+            owned = self._owned.get(key, ())
             own, changed = self._update(key, service, slices)
             chains.update(own)
             shared |= changed
-            gone |= owned - own.keys()
+            gone.update(chain for chain in owned if chain not in own)
         rules, branches = self._shared(shared)
         chains.update(rules)
         gone |= branches
@@ -185,7 +185,7 @@ class Pipeline:
         fragments = [compile.fragment(port, self.dialect, endpoint_comments=comments) for port in resolved.ports]
         own = {("nat", name): rules for each in fragments for name, rules in each.chains.items()}
         changed = self._dispatch.put(key, merge(each.lines for each in fragments))
-        _keep(self._owned, key, frozenset(own))
+        _keep(self._owned, key, tuple(own))
         known = sum(port.known_endpoints for port in resolved.ports)
         self._known_endpoints += known - self._endpoints.get(key, 0)
         _keep(self._endpoints, key, known)
