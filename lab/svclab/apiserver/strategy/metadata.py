@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from svclab.apiserver.strategy import formats
 from svclab.apiserver.strategy.errors import FieldError, all_wrong, forbidden, go_json, required, too_long, wrong
-from svclab.apiserver.strategy.normal_form import normal_form
+from svclab.apiserver.strategy.normal_form import ordered
 
 Body: TypeAlias = dict[str, Any]
 NameRule: TypeAlias = Callable[[str], list[str]]
@@ -139,7 +139,7 @@ def owners_errors(owners: Iterable[Body] | None, path: str) -> list[FieldError]:
                     "Only one reference can have Controller set to true. "
                     f'Found "true" in references for {controller} and {this}'
                 )
-                shown = [normal_form("OwnerReference", each) for each in owners or ()]
+                shown = [ordered("OwnerReference", each) for each in owners or ()]
                 found.append(wrong(path, shown, said))
             else:
                 controller = this
