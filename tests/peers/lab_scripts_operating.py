@@ -76,7 +76,6 @@ get cm one -o jsonpath={.metadata.annotations}
 scale deploy web
 scale deploy web --replicas=abc
 scale deploy/web --replicas=3 --current-replicas=2
-scale deploy web --replicas=3 --timeout=1s
 scale deploy web --replicas=4 --dry-run=server
 scale deploy web --replicas=4 --dry-run=client
 scale deploy web --replicas=4 -o name
