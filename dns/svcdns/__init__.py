@@ -15,6 +15,7 @@ anything odd. Where we differ, we differ by a rule that dns/README.md names and 
     options               the command line as a value                                              (pure)
     cluster               feeds the index, knows whether everything has been listed
     wirecache             replies by the octets of their question, as long as they are true        (pure)
+    transfer              a zone whole, for those who may have it                                  (pure)
     respond               one message to one reply, by way of an upstream where needed
     server                the sockets, of which    datagrams  streams    are UDP and TCP, and    batch    recvmmsg(2)
     forward               the upstreams            tally      the metrics

@@ -32,6 +32,7 @@ from svcdns.records import RCODE_NAMES, line_of, packed, text_of
 from svcdns.respond import Responder
 from svcdns.server import Server
 from svcdns.tally import Tally
+from svcdns.transfer import messages
 from svcdns.wirecache import WireCache
 from svckube.access import Access, AccessError, from_kubeconfig, in_cluster
 from svckube.objects import EndpointSlice, Namespace, Pod, Service
@@ -109,7 +110,13 @@ async def _serve(
     forwarder = Forwarder(upstreams, tally, max_concurrent=options.max_concurrent) if upstreams else None
     # Spreading load needs no secret order.
     shuffle = random.shuffle if options.loadbalance else None
-    server = Server(Responder(cluster, zones, tally, forwarder, shuffle, cache).respond, tally, cache)
+    responder = Responder(cluster, zones, tally, forwarder, shuffle, cache)
+    allowed = options.transfer_to
+
+    def transfer(packet: bytes, peer: str) -> Iterator[bytes] | None:
+        return messages(packet, peer, allowed, cluster.index, zones, cluster.synced)
+
+    server = Server(responder.respond, tally, cache, transfer if allowed else None)
     _settle()
     await server.start(options.listen)
     addresses = " ".join(map(str, server.addresses))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TypeAlias
 
 import msgspec
@@ -51,6 +51,7 @@ class Run(msgspec.Struct, frozen=True):
     startup_timeout: float
     lameduck: float
     http: tuple[str, ...]
+    transfer_to: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
 class Lookup(msgspec.Struct, frozen=True):
@@ -90,6 +91,7 @@ def parse(words: Sequence[str]) -> Command:
         found.startup_timeout,
         found.lameduck,
         tuple(found.http),
+        tuple(network for networks in found.transfer_to for network in networks),
     )
 
 
@@ -128,6 +130,8 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     patience = "wait so long for the API server before answering, by default 5"
     add("--startup-timeout", type=_seconds, default=5.0, metavar="SECONDS", help=patience)
     add("--lameduck", type=_seconds, default=0.0, metavar="SECONDS", help="go on answering this long after SIGTERM")
+    whom = "whom to give the zone whole (AXFR): an address, a CIDR, or * for everybody; repeatable, by default nobody"
+    add("--transfer-to", action="append", default=[], type=_networks, metavar="ADDRESS|CIDR|*", help=whom)
     add("--http", action="append", default=[], metavar="ADDRESS:PORT", help="serves /health /ready /metrics")
 
 
@@ -183,6 +187,13 @@ def _endpoint(text: str, port: int | None) -> Endpoint:
 
 def _listen(text: str) -> Endpoint:
     return _endpoint(text, None)
+
+
+def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    try:
+        return tuple(map(ip_network, ("0.0.0.0/0", "::/0") if text == "*" else (text,)))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no address, no CIDR and not *") from None
 
 
 def _upstream(text: str) -> Endpoint | str:

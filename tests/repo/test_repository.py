@@ -70,6 +70,7 @@ PURE = [
     "svcdns.names",
     "svcdns.options",
     "svcdns.records",
+    "svcdns.transfer",
     "svcdns.wire",
     "svcdns.wirecache",
     "svclab.apiserver.strategy",
@@ -103,7 +104,18 @@ PURE = [
     ),
 ]
 PURE_FOREIGN = {
-    *("__future__", "argparse", "base64", "bisect", "collections", "dataclasses", "datetime", "enum", "fractions"),
+    *(
+        "__future__",
+        "argparse",
+        "base64",
+        "bisect",
+        "collections",
+        "copy",
+        "dataclasses",
+        "datetime",
+        "enum",
+        "fractions",
+    ),
     *("functools", "hashlib", "ipaddress", "itertools", "json", "math", "operator", "re", "struct", "types", "typing"),
     *("difflib", "dnslib", "heapq", "msgspec", "yaml"),
 }
