@@ -5,18 +5,20 @@
     different   names that nobody asks for twice, so that no cache helps
 
 In: a control plane with services `svc-N` in a namespace. Out: for each server and kind of questions the seconds for a
-thousand queries and the CPU of a query, medians of some runs; latencies where a fixed rate is offered, which both can
-serve; memory.
+thousand queries and the CPU of a query, medians of some runs; the mix again while endpoints change; latencies where a
+fixed rate is offered, which both can serve; memory.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import statistics
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from random import Random
 
@@ -39,6 +41,7 @@ COREFILE = """.:{$PORT} {
 ZONE = "svc.cluster.local"
 ROUNDS = 3
 OFFERED = 20_000  # queries a second
+CHANGES = 50  # a second
 TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 Row = Callable[[str, str, float, float], None]
@@ -65,8 +68,16 @@ class Measured(msgspec.Struct, frozen=True):
     cpu: float
 
 
-def resolvers(stack: ExitStack, plane: ControlPlane, namespace: str, services: int, seconds: int, row: Row) -> None:
-    """Prints the rows."""
+def resolvers(
+    stack: ExitStack,
+    plane: ControlPlane,
+    namespace: str,
+    services: int,
+    seconds: int,
+    row: Row,
+    change: Callable[[int], None],
+) -> None:
+    """Prints the rows. `change(n)` changes the endpoints of some service."""
     kubeconfig = plane.kubeconfig()
     peer = stack.enter_context(CoreDNS(built(), plane.folder, kubeconfig=kubeconfig, corefile=COREFILE))
     own = stack.enter_context(svcplane_dns(plane.folder / "ours", kubeconfig))
@@ -91,10 +102,34 @@ def resolvers(stack: ExitStack, plane: ControlPlane, namespace: str, services: i
             "CPU µs/query",
             *(1e6 * statistics.median(run.cpu for run in each) for each in (ours, theirs)),
         )
+    with changing(change):
+        busy = [measured(server, plane.folder / "queries-mix", seconds) for server in servers]
+    row(f"DNS mix, {CHANGES} changes a second", "s/1000 queries", *(1000 / run.rate for run in busy))
+    row(f"DNS mix, {CHANGES} changes a second", "CPU µs/query", *(1e6 * run.cpu for run in busy))
     offered = [latencies(server, plane.folder / "queries-mix", seconds) for server in servers]
     for percent in (50, 99):
         row(f"DNS p{percent} at {OFFERED} a second", "ms", *(1000 * each[percent - 1] for each in offered))
     row("DNS memory", "MiB", *(server.resident() for server in servers))
+
+
+@contextmanager
+def changing(change: Callable[[int], None]) -> Iterator[None]:
+    """CHANGES a second, if the API server takes so many, until the block ends."""
+    stopped = threading.Event()
+
+    def work() -> None:
+        for turn in itertools.count():
+            change(turn)
+            if stopped.wait(1 / CHANGES):
+                return
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
 
 
 def mix(namespace: str, services: int) -> Iterator[str]:

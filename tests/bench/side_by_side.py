@@ -55,16 +55,21 @@ def main() -> int:
         plane = stack.enter_context(ControlPlane(built(), controllers=()))
         populate(plane, chosen.services)
         print(f"{chosen.services} services x {ENDPOINTS} endpoints, iptables-{chosen.flavour}, {os.cpu_count()} cores")
-        print(f"{'':34}{'svcplane':>12}{'peer':>12}{'ratio':>8}")
+        print(f"{'':44}{'svcplane':>12}{'peer':>12}{'ratio':>8}")
         if chosen.part != "dns":
             proxies(stack, plane, chosen.flavour, chosen.services, chosen.rounds)
         if chosen.part != "proxy":
-            resolvers(stack, plane, NAMESPACE, chosen.services, chosen.seconds, row)
+
+            def change(turn: int) -> None:
+                changed = endpoint_slice(turn % chosen.services, shift=100 + turn % 100)
+                plane.request("PUT", f"{SLICES}/{changed['metadata']['name']}", changed)
+
+            resolvers(stack, plane, NAMESPACE, chosen.services, chosen.seconds, row, change)
     return 0
 
 
 def row(what: str, unit: str, ours: float, theirs: float) -> None:
-    print(f"{f'{what}, {unit}':34}{ours:>12.3f}{theirs:>12.3f}{ours / theirs:>8.2f}", flush=True)
+    print(f"{f'{what}, {unit}':44}{ours:>12.3f}{theirs:>12.3f}{ours / theirs:>8.2f}", flush=True)
 
 
 # what the API server holds
