@@ -164,13 +164,7 @@ def _relevant(
     question: Question, answer: list[Record], authority: list[Record], additional: list[Record]
 ) -> tuple[tuple[Record, ...], tuple[Record, ...], tuple[Record, ...]]:
     about = _about(question.lower, answer)
-    answers = tuple(
-        record
-        if record.owner == question.name or record.owner.lower() != question.lower
-        else _as_asked(record, question)
-        for record in answer
-        if record.owner.lower() in about or _is_redirection(record, about)
-    )
+    answers = tuple(record for record in answer if record.owner.lower() in about or _is_redirection(record, about))
     authorities = tuple(record for record in authority if any(_is_within(name, record.owner.lower()) for name in about))
     mentioned = {target for record in (*answers, *authorities) if (target := _target(record)) is not None}
     additionals = tuple(

@@ -16,7 +16,7 @@ import gc
 import logging
 import os
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 
 from svcdns.assembly import Assembly, Place, Running, read_hosts
@@ -47,10 +47,13 @@ class _Port:
 
     def __init__(self, router: Router, tally: Tally) -> None:
         self.router = router
-        self.server = Server(self.respond, tally)
+        self.server = Server(self.respond, tally, transfer=self.transfer)
 
     def respond(self, packet: bytes, via: Via) -> bytes | Awaitable[bytes] | None:
         return self.router.respond(packet, via)
+
+    def transfer(self, packet: bytes, peer: str) -> Iterator[bytes] | None:
+        return self.router.transfer(packet, peer)
 
 
 class Life:

@@ -73,7 +73,7 @@ PURE = [
         f"svcdns.{name}"
         for name in (
             "addresses answer cache corefile directives flags foreign hosts index names options plugin_cache "
-            "plugin_forward plugin_kubernetes plugins records rewrite settings wire wirecache"
+            "plugin_forward plugin_kubernetes plugins records rewrite settings transfer wire wirecache"
         ).split()
     ),
     "svclab.apiserver.strategy",
