@@ -48,7 +48,7 @@ class Table:
 
     def _reply(self, question: Question, data: Iterable[bytes]) -> Reply:
         ttl = self.options.ttl
-        records = tuple(Record(question.name, question.type, ttl, octets) for octets in dict.fromkeys(data))
+        records = tuple(Record(question.lower, question.type, ttl, octets) for octets in dict.fromkeys(data))
         return Reply(NOERROR, "the hosts file", records)
 
     def _at(self, name: Name) -> list[bytes]:

@@ -44,7 +44,7 @@ def asked(name: str, kind: str = "A") -> Question:
     [
         ("a.example.org.", "A", ["a.example.org. 3600 IN A 192.0.2.1", "a.example.org. 3600 IN A 192.0.2.2"]),
         ("A.Example.org.", "AAAA", []),
-        ("a2.EXAMPLE.org.", "A", ["a2.EXAMPLE.org. 3600 IN A 192.0.2.1"]),
+        ("a2.EXAMPLE.org.", "A", ["a2.example.org. 3600 IN A 192.0.2.1"]),
         ("six.example.org.", "AAAA", ["six.example.org. 3600 IN AAAA 2001:db8::1"]),
         ("six.example.org.", "MX", []),
         ("x.wild.example.org.", "A", ["x.wild.example.org. 3600 IN A 192.0.2.3"]),

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from support.corefiles import KUBEADM, NODE_LOCAL, ROWS, File
 from svcdns.addresses import seconds_of, zones_of
@@ -172,3 +176,20 @@ def test_durations(text: str, seconds: float) -> None:
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(ValueError, match=r"duration|negative"):
         seconds_of(text)
+
+
+WORDS = sorted({word for row in ROWS for word in re.split(r"[ \t]+|(\n)", row.text) if word})
+
+
+def refusal(text: str) -> str:
+    try:
+        settings_of(blocks_of(text, environment=ENVIRONMENT))
+    except CorefileError as error:
+        return str(error)
+    return ""
+
+
+@given(st.lists(st.sampled_from([*WORDS, "{", "}", "\n", '"', "import"]), max_size=40))
+def test_whatever_the_words_a_refusal_names_its_line(words: list[str]) -> None:
+    for text in (" ".join(words), ".:{$PORT} {\n" + " ".join(words) + "\n}\n"):
+        assert re.match(r"$|Corefile:\d+: |no server block", refusal(text))
