@@ -188,7 +188,8 @@ file pod.yml
   apiVersion: v1
   kind: Pod
   metadata: {name: named, labels: {app: named}}
-  spec: {hostname: one, subdomain: named, containers: [{name: a, image: nginx, ports: [{containerPort: 80, name: web}]}]}
+  spec:
+    {hostname: one, subdomain: named, containers: [{name: a, image: nginx, ports: [{containerPort: 80, name: web}]}]}
   ---
   apiVersion: v1
   kind: Service
@@ -199,7 +200,8 @@ file pod.yml
   apiVersion: v1
   kind: Pod
   metadata: {name: named, labels: {app: named}}
-  spec: {hostname: one, subdomain: named, containers: [{name: a, image: nginx, ports: [{containerPort: 80, name: web}]}]}
+  spec:
+    {hostname: one, subdomain: named, containers: [{name: a, image: nginx, ports: [{containerPort: 80, name: web}]}]}
   ---
   apiVersion: v1
   kind: Service
