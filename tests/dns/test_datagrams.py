@@ -11,8 +11,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from svcdns.batch import ROOM
-from svcdns.options import Endpoint
 from svcdns.server import Server
+from svcdns.settings import Endpoint
 from svcdns.tally import Tally, Via
 from svcdns.wirecache import WireCache
 

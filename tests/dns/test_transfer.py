@@ -12,13 +12,14 @@ from support.filled import NOW, Filled
 from support.questions import LOCAL, TTL, ZONES
 from support.resolvers import question
 from svcdns import wire
+from svcdns.addresses import zones_of
 from svcdns.answer import Question, Reply, answer
-from svcdns.options import zones_of
 from svcdns.records import Record, line_of, name_of, packed, soa_data
+from svcdns.settings import ROOT, Transfer
 from svcdns.transfer import CHUNK, messages
 
 AXFR = question("cluster.local.", "AXFR")
-LOCALHOST = (ip_network("127.0.0.0/8"), ip_network("::1"))
+LOCALHOST = (Transfer((ROOT,), (ip_network("127.0.0.0/8"), ip_network("::1"))),)
 
 
 @pytest.fixture(scope="module")
