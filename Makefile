@@ -1,7 +1,7 @@
 # svcplane. `make test` and `make lab` set themselves up: Debian or Ubuntu, as root, is all they need.
 SHELL := /bin/bash -euo pipefail
 .DEFAULT_GOAL := help
-.PHONY: help setup packages lint types unit netns test peers peers-test demo lab lab-packages lab-down soak dns-soak bench clean
+.PHONY: help setup packages lint types unit netns test peers peers-test lab lab-packages lab-down soak dns-soak bench clean
 
 VENV := .venv
 PYTEST := $(VENV)/bin/pytest
@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 # command it is for : Debian package
 PACKAGES := iptables-nft:iptables iptables-legacy:iptables ip:iproute2 conntrack:conntrack dig:bind9-dnsutils \
-	dnsperf:dnsperf setpriv:util-linux curl:curl
+	dnsperf:dnsperf setpriv:util-linux curl:curl systemd-analyze:systemd
 LAB_PACKAGES := iptables:iptables ip:iproute2 conntrack:conntrack dig:bind9-dnsutils curl:curl wget:wget \
 	ping:iputils-ping nsenter:util-linux umount:mount
 
@@ -72,9 +72,6 @@ peers: setup  ## build the real Kubernetes and CoreDNS binaries (Go, once, about
 peers-test: peers  ## tests beside the real kube-apiserver, kube-proxy, CoreDNS
 	$(PYTEST) -q -m peers
 
-demo: peers  ## one service from kubectl to packets: ClusterIP, NodePort, iptables, dig
-	PYTHONPATH=tests $(VENV)/bin/python -m peers.demo
-
 lab: lab-packages $(VENV)/ready-lab  ## a cluster on this machine, and the proof that it works; root, no Go
 	@$(VENV)/bin/svcplane-lab up
 	@$(VENV)/bin/svcplane-lab demo
@@ -93,6 +90,7 @@ dns-soak: peers  ## random objects and questions before CoreDNS and ours, replie
 
 bench: peers  ## svcplane beside kube-proxy and CoreDNS, one run
 	$(VENV)/bin/python tests/bench/side_by_side.py
+	$(VENV)/bin/python tests/bench/agent.py
 
 clean:  ## remove what was made here; the binaries in ~/.cache/svcplane stay
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

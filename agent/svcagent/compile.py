@@ -78,6 +78,8 @@ class _Port:
         self.uses_fw = chosen.known and bool(port.load_balancer_ips) and bool(port.source_ranges)
         self.load_balancer_chain = self.fw if self.uses_fw else self.ext
         self.refusal: Target = DROP if chosen.known else dialect.reject
+        reachable = (*chosen.cluster, *chosen.local, *chosen.reachable)
+        self.sep = {each: _sep(port, each) for each in dict.fromkeys(reachable)}
         self.why_refused = f"{port.name} has no {'local ' if chosen.known else ''}endpoints"
 
     def endpoint_comment(self, text: str) -> tuple[Match, ...]:
@@ -138,9 +140,9 @@ def _chains(p: _Port) -> dict[str, tuple[Rule, ...]]:
     port = p.port
     chains: dict[str, list[Rule]] = {}
     if p.uses_svc:
-        chains[p.svc] = _balanced(port.endpoints.cluster, p)
+        chains |= _balanced(p.svc, port.endpoints.cluster, p)
     if p.uses_svl:
-        chains[p.svl] = _balanced(port.endpoints.local, p)
+        chains |= _balanced(p.svl, port.endpoints.local, p)
     if p.has_internal:
         chains[p.internal_chain][:0] = _cluster_ip_masquerade(p)
     if p.uses_ext:
@@ -148,7 +150,7 @@ def _chains(p: _Port) -> dict[str, tuple[Rule, ...]]:
     if p.uses_fw:
         chains[p.fw] = _firewall(p)
     for each in port.endpoints.reachable:
-        chains[_sep(port, each)] = _endpoint(each, p)
+        chains[p.sep[each]] = _endpoint(each, p)
     return {name: tuple(rules) for name, rules in chains.items()}
 
 
@@ -203,11 +205,43 @@ def _firewall(p: _Port) -> list[Rule]:
     return [*rules, Rule(matches=(rest,))]
 
 
-def _balanced(endpoints: tuple[Endpoint, ...], p: _Port) -> list[Rule]:
-    """Affinity first, then an even choice: the i-th of n endpoints takes one in n-i of what is left."""
+def _balanced(chain: str, endpoints: tuple[Endpoint, ...], p: _Port) -> dict[str, list[Rule]]:
+    """Affinity first, then an even choice. Of very many endpoints, first a group is chosen, then one of the group.
+
+    With affinity it is one list all the same: every endpoint has to be asked whether it knows the client.
+    """
+    if len(endpoints) <= p.dialect.most_endpoints or p.port.affinity_seconds:
+        return {chain: _choice(endpoints, p)}
+    groups = _groups(endpoints, p)
+    left = len(endpoints)
+    rules, chains = [], {}
+    for number, group in groups.items():
+        name = f"{chain}-{number}"
+        comment = Comment(f"{p.port.name} group {number}")
+        matches: tuple[Match, ...] = (comment, statistic_for(left, len(group))) if left > len(group) else (comment,)
+        rules.append(Rule(matches=matches, target=Jump(name)))
+        chains[name] = _choice(tuple(group), p)
+        left -= len(group)
+    return {chain: rules, **chains}
+
+
+MOST_GROUPS = 64  # two digits are what a chain's name has room for
+
+
+def _groups(endpoints: tuple[Endpoint, ...], p: _Port) -> dict[int, list[Endpoint]]:
+    """About as many groups as each has endpoints. An endpoint's name decides, so that one more moves no other."""
+    count = min(1 << (len(endpoints).bit_length() // 2), MOST_GROUPS)
+    groups: dict[int, list[Endpoint]] = {}
+    for each in endpoints:
+        groups.setdefault(names.number_of(p.sep[each]) % count, []).append(each)
+    return dict(sorted(groups.items()))
+
+
+def _choice(endpoints: tuple[Endpoint, ...], p: _Port) -> list[Rule]:
+    """The i-th of n endpoints takes one in n-i of what is left; before that, who has been here before."""
     port = p.port
     rules = []
-    targets = [(p.endpoint_comment(f"{port.name} -> {each.text}"), _sep(port, each)) for each in endpoints]
+    targets = [(p.endpoint_comment(f"{port.name} -> {each.text}"), p.sep[each]) for each in endpoints]
     if port.affinity_seconds:
         for comment, sep in targets:
             fresh = Recent("rcheck", sep, p.dialect.recent_mask, port.affinity_seconds)
@@ -224,5 +258,5 @@ def _endpoint(endpoint: Endpoint, p: _Port) -> list[Rule]:
     hairpin = Rule(source=host_cidr(endpoint.address), matches=comment, target=Jump(names.MARK_MASQ))
     matches: tuple[Match, ...] = (*comment, L4(port.protocol))
     if port.affinity_seconds:
-        matches = (*comment, Recent("set", _sep(port, endpoint), p.dialect.recent_mask), L4(port.protocol))
+        matches = (*comment, Recent("set", p.sep[endpoint], p.dialect.recent_mask), L4(port.protocol))
     return [hairpin, Rule(protocol=port.protocol, matches=matches, target=Dnat(endpoint.text))]

@@ -7,6 +7,7 @@ that they stay outside; everything made later belongs to the node.
 
 from __future__ import annotations
 
+import gc
 import platform
 import signal
 import time
@@ -15,12 +16,14 @@ from contextlib import ExitStack
 from http import HTTPStatus
 from importlib import metadata
 
-from svcagent import configuration, conflict, listening, names, node, rivals, served, status, sync, zpages
+from svcagent import configuration, conflict, listening, names, node, rivals, served, status, sync, writing, zpages
+from svcagent.dialect import dialect
 from svcagent.events import Events, Happening
 from svcagent.metrics import ConntrackTotals, Metrics, PacketCounters, Pings, ReflectorCounters, RestClient
 from svcagent.options import Options
 from svckube import observe, reflector
 from svckube.access import Access, from_kubeconfig, in_cluster
+from svckube.systemd import Unit
 from svcnet import links, notices, writers
 from svcnet.rules import FAMILIES
 from svcnet.writers import Flavour, Iptables
@@ -54,8 +57,26 @@ def _families(flavour: Flavour) -> list[Iptables]:
     return found
 
 
-def run(chosen: Options, inbox: sync.Inbox) -> None:
-    """Works until SIGTERM, SIGINT, or a `Stop` in the inbox. The rules stay."""
+def _writer(chosen: Options, iptables: Iptables) -> writing.Writer:
+    shape = dialect(
+        chosen,
+        iptables.family,
+        None,
+        (),
+        random_fully=iptables.random_fully(),
+        drop_invalid=True,
+        accounting=False,
+    )
+    try:
+        return writing.chosen(chosen.writer, iptables, shape)
+    except writing.WritingError as error:
+        raise StartError(str(error)) from error
+
+
+def run(chosen: Options, inbox: sync.Inbox, unit: Unit) -> None:
+    """Works until SIGTERM, SIGINT, or a `Stop` in the inbox. The rules stay. `unit` is what systemd is told through."""
+    # Rules and objects hold no circles: looking for some at every 700th costs a fifth of a start with many services.
+    gc.set_threshold(50_000, 20, 20)
     access = in_cluster() if not (chosen.kubeconfig or chosen.master) else _access(chosen)
     registry = observe.registry()
     access.told = RestClient(registry).answered
@@ -71,7 +92,7 @@ def run(chosen: Options, inbox: sync.Inbox) -> None:
         enter(chosen.netns)
         for collector in (ReflectorCounters(watched.items()), PacketCounters(), ConntrackTotals()):
             registry.register(collector)
-        _work(chosen, name, inbox, Events(access, name), registry, closing)
+        _work(chosen, name, inbox, Events(access, name), registry, unit, closing)
 
 
 def _access(chosen: Options) -> Access:
@@ -105,6 +126,7 @@ def _work(
     inbox: sync.Inbox,
     events: Events,
     registry: observe.Registry,
+    unit: Unit,
     closing: ExitStack,
 ) -> None:
     if rival := _rival(chosen):
@@ -113,7 +135,7 @@ def _work(
     configz = configuration.configz(chosen)
     metrics = Metrics(registry)
     metrics.unset.set(set_up(chosen))
-    families = _families(flavour)
+    families = [_writer(chosen, each) for each in _families(flavour)]
     for following in (
         notices.rule_changes(lambda writer: inbox.put(sync.RulesChanged(writer))),
         notices.address_changes(lambda _: inbox.put(sync.AddressesChanged())),
@@ -144,8 +166,10 @@ def _work(
             listener = listening.listen(address, answers, hard_fail=chosen.bind_address_hard_fail)
             closing.callback(listener.close)
     events.announce(Happening("Normal", "Starting", "StartAgent", "", ("Node", "", name)))
-    sync.log.info("started", extra=observe.fields(node=name, iptables=flavour, netns=chosen.netns))
-    agent.run(inbox)
+    ways = ",".join(each.way for each in families)
+    sync.log.info("started", extra=observe.fields(node=name, iptables=flavour, writers=ways, netns=chosen.netns))
+    unit.waiting("waiting for the API server to list Services, EndpointSlices and this Node")
+    agent.run(inbox, unit)
 
 
 STATUSZ_PATHS = ("/configz", "/flagz", "/healthz", "/metrics", "/proxyMode")

@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from svcagent.options import Options
+from svcagent.options import Dispatch, Options
 from svcagent.resolve import canonical_address, canonical_cidr, family_of, within
 from svckube.objects import Node
 from svcnet.rules import Family, Not, Reject, Rule, host_cidr
@@ -37,6 +37,11 @@ class LocalTraffic(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(Rule(**rest), **{field: value})  # type: ignore[arg-type]  # checked by callers
 
 
+MOST_SERVICES, MOST_ENDPOINTS = 1000, 256
+"""Lines of a shared chain, and endpoints of a service port, up to which they are kube-proxy's flat list by default."""
+_UNLIMITED = 1 << 62
+
+
 class Dialect(msgspec.Struct, frozen=True):
     """What shapes the rules of one family beside the services: options, and facts of the node and its iptables."""
 
@@ -50,6 +55,17 @@ class Dialect(msgspec.Struct, frozen=True):
     node_ip: str = ""
     drop_invalid: bool = True
     accounting: bool = False
+    dispatch: Dispatch = "auto"
+
+    @property
+    def most_services(self) -> int:
+        """The longest list of lines in KUBE-SERVICES or KUBE-NODEPORTS; of more, a tree is made."""
+        return {"auto": MOST_SERVICES, "flat": _UNLIMITED, "tree": 0}[self.dispatch]
+
+    @property
+    def most_endpoints(self) -> int:
+        """The longest list of endpoints of a service port; more are chosen from in two steps."""
+        return {"auto": MOST_ENDPOINTS, "flat": _UNLIMITED, "tree": 8}[self.dispatch]
 
     @property
     def mark(self) -> int:
@@ -148,4 +164,5 @@ def dialect(
         node_ip=own,
         drop_invalid=drop_invalid,
         accounting=accounting,
+        dispatch=options.dispatch,
     )

@@ -36,8 +36,8 @@ class Metrics:
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"kubeproxy_{name}", text, labels, registry=registry)
 
-        def own_counter(name: str, text: str) -> Counter:
-            return Counter(f"svcplane_{name}", text, ["ip_family"], registry=registry)
+        def own_counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"svcplane_{name}", text, ["ip_family", *labels], registry=registry)
 
         def own_gauge(name: str, text: str, *labels: str) -> Gauge:
             return Gauge(f"svcplane_{name}", text, labels, registry=registry)
@@ -82,6 +82,7 @@ class Metrics:
             path: counter(f"proxy_{path}_total", f"Answers of /{path}", "code") for path in ("healthz", "livez")
         }
         self.chains_written = own_counter("chains_written_total", "Chains rewritten or deleted")
+        self.writes = own_counter("writes_total", "Writes of rules, by netlink or by iptables-restore", "writer")
         self.healed = own_counter("healed_total", "Audits that found foreign changes")
         self.refused = own_gauge("services_refused", "Services whose rules are not taken", "ip_family")
         self.problems = own_gauge("services_with_problems", "Services of which a part is ignored", "ip_family")

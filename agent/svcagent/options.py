@@ -20,6 +20,9 @@ from svcnet.rules import Family
 DetectLocalMode = Literal["ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix"]
 DETECT_LOCAL_MODES: tuple[DetectLocalMode, ...] = ("ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix")
 FLAVOURS = ("auto", "nft", "legacy")
+WRITERS = ("auto", "netlink", "restore")
+Dispatch = Literal["auto", "flat", "tree"]
+DISPATCHES: tuple[Dispatch, ...] = ("auto", "flat", "tree")
 MODES = ("", "iptables")
 ONLY_IPTABLES = "this agent programs iptables rules and nothing else: set the mode to iptables, or leave it out"
 
@@ -54,6 +57,8 @@ class Options(msgspec.Struct, frozen=True):
     sync_period: float = 30.0
     min_sync_period: float = 1.0
     flavour: str = "auto"
+    writer: str = "auto"
+    dispatch: Dispatch = "auto"
     beside_kube_proxy: bool = False
     healthz_bind_address: str = "0.0.0.0:10256"
     metrics_bind_address: str = "127.0.0.1:10249"
@@ -258,6 +263,8 @@ def add_flags(parser: argparse.ArgumentParser) -> dict[str, str]:
     flag("--iptables-min-sync-period", "min_sync_period", duration, "least time between two passes (1s)")
     switch("--beside-kube-proxy", "beside_kube_proxy", "go on where another kube-proxy or agent is at work")
     add("--iptables-flavour", "flavour", choices=FLAVOURS, help="(default: what this host uses)")
+    add("--iptables-writer", "writer", choices=WRITERS, help="(default: netlink where iptables-nft reads that)")
+    add("--dispatch", "dispatch", choices=DISPATCHES, help="lists as kube-proxy's, or trees (default: trees if large)")
     flag("--bind-address", "bind_address", _address, "the node's IP address of its family, over the Node object's")
     flag("--healthz-bind-address", "healthz_bind_address", _healthz, "empty for none (0.0.0.0:10256)")
     flag("--metrics-bind-address", "metrics_bind_address", _metrics, "empty for none (127.0.0.1:10249)")

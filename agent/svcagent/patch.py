@@ -1,8 +1,9 @@
 """What is installed against what is wanted: the smallest set of chains to rewrite or delete.
 
 Installed state is kept as one digest a chain, never as rules: it comes from an iptables-save dump or from what we have
-just written. Chains are rewritten whole, by flush and add. The result is a value; `restore_input` is its text for
-iptables-restore --noflush, in which each table is one transaction.
+just written. Where a comment stands in its rule does not count: the two writers put it at different places. Chains are
+rewritten whole, by flush and add. The result is a value; `changes` gives it as the netlink writer takes it, and
+`restore_input` as text for iptables-restore --noflush, in which each table is one transaction.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from svcagent import names
 from svcagent.compile import ChainKey
 from svcagent.names import OWNED_PREFIXES
 from svcagent.skeleton import Hook
-from svcnet.rules import Goto, Jump, Rule, dump_lines, parse_rule, render
+from svcnet.rules import Goto, Jump, Rule, comments_last, comparable, dump_lines, parse_rule, render
+from svcnet.transactions import Change
 
 
 class Installed(msgspec.Struct):
@@ -61,7 +63,7 @@ class Patch(msgspec.Struct, frozen=True):
 def digest_lines(lines: Iterable[str]) -> bytes:
     """What stands for the rules of a chain, in order: eight bytes, and four that count them.
 
-    `lines` are as iptables-save prints them.
+    `lines` are as iptables-save prints them, with their comments last.
     """
     texts = list(lines)
     return blake2b("\n".join(texts).encode(), digest_size=8).digest() + len(texts).to_bytes(4, "big")
@@ -73,7 +75,7 @@ def count_of(digest: bytes) -> int:
 
 
 def digest(rules: Iterable[Rule]) -> bytes:
-    return digest_lines(render(rule) for rule in rules)
+    return digest_lines(map(comparable, rules))
 
 
 _BUILT_IN = frozenset({"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"})
@@ -102,7 +104,7 @@ def installed(dump: str) -> Installed:
     for table, chain, text in dump_lines(dump):
         known = lines.setdefault((table, chain), [])
         if text:
-            known.append(text)
+            known.append(comments_last(text))
     return Installed(
         {key: digest_lines(texts) for key, texts in lines.items() if key[1] not in _BUILT_IN},
         {key: frozenset(texts) for key, texts in lines.items() if key[1] in _BUILT_IN},
@@ -150,7 +152,7 @@ def plan(
 
 def _missing(hooks: Iterable[Hook], found: Installed) -> tuple[Hook, ...]:
     return tuple(
-        hook for hook in hooks if render(hook.rule) not in found.built_in.get((hook.table, hook.chain), frozenset())
+        hook for hook in hooks if comparable(hook.rule) not in found.built_in.get((hook.table, hook.chain), frozenset())
     )
 
 
@@ -169,10 +171,24 @@ def applied(patch: Patch, found: Installed) -> None:
         found.count(key, found.chains.pop(key, None), None)
     for hook in patch.insert:
         key = (hook.table, hook.chain)
-        found.built_in[key] = found.built_in.get(key, frozenset()) | {render(hook.rule)}
+        found.built_in[key] = found.built_in.get(key, frozenset()) | {comparable(hook.rule)}
 
 
 _TABLES = ("mangle", "filter", "nat")
+
+
+def changes(patch: Patch) -> list[Change]:
+    """The patch table by table, for `transactions`; no table is in it of which nothing changes."""
+    found = [
+        Change(
+            table,
+            {key[1]: rules for key, rules in patch.rewrite.items() if key[0] == table},
+            [name for owner, name in patch.delete if owner == table],
+            [(hook.chain, hook.rule) for hook in patch.insert if hook.table == table],
+        )
+        for table in _TABLES
+    ]
+    return [each for each in found if each.rewrite or each.delete or each.insert]
 
 
 def restore_input(patch: Patch) -> str:

@@ -32,7 +32,10 @@ Touched = Iterable[tuple[str, Service | None, tuple[EndpointSlice, ...]]]
 
 
 class Pipeline:
-    """The wanted and the installed state of one family on one node."""
+    """The wanted and the installed state of one family on one node.
+
+    `without_local` counts the service ports that have a Local policy and no endpoint here: (internal, external).
+    """
 
     def __init__(self, dialect: Dialect, node: NodeView) -> None:
         self.dialect = dialect
@@ -45,8 +48,9 @@ class Pipeline:
         self.problems: dict[str, tuple[str, ...]] = {}
         self.health_checks: dict[str, Check] = {}
         self._without_local: dict[str, tuple[int, int]] = {}
-        self._dispatch = Dispatch()
-        self._owned: dict[str, frozenset[ChainKey]] = {}
+        self.without_local = (0, 0)
+        self._dispatch = Dispatch(self.dialect.family, self.dialect.most_services)
+        self._owned: dict[str, tuple[ChainKey, ...]] = {}
         self._endpoints: dict[str, int] = {}
         self._known_endpoints = 0
         self._large = False
@@ -93,7 +97,7 @@ class Pipeline:
                     chains.update(self._update(*again)[0])
         for key in vanished:
             self.frontends.put(key, {})
-        chains.update({key: self._shared(key) for key in skeleton.SHARED})
+        chains.update(self._shared(skeleton.SHARED)[0])
         stale = frozenset(patch.stale_chains(found, chains))
         chains.update(dict.fromkeys(stale & found.held, ()))
         planned = patch.plan(chains, found, delete=stale - found.held, hooks=skeleton.HOOKS)
@@ -120,12 +124,14 @@ class Pipeline:
         shared: set[ChainKey] = set()
         for key, service, slices in touched:
             self.refused.discard(key)
-            owned = self._owned.get(key, frozenset())
+            owned = self._owned.get(key, ())
             own, changed = self._update(key, service, slices)
             chains.update(own)
             shared |= changed
-            gone |= owned - own.keys()
-        chains.update({key: self._shared(key) for key in shared})
+            gone.update(chain for chain in owned if chain not in own)
+        rules, branches = self._shared(shared)
+        chains.update(rules)
+        gone |= branches
         chains.update(dict.fromkeys(gone & self._installed.held - chains.keys(), ()))
         return patch.plan(chains, self._installed, delete=gone - chains.keys())
 
@@ -139,12 +145,6 @@ class Pipeline:
         """(chains, rules) of ours in the kernel by table, without the jumps in built-in chains; nothing if unknown."""
         known = self._installed
         return (dict(known.chain_totals), dict(known.rule_totals)) if known else ({}, {})
-
-    @property
-    def without_local(self) -> tuple[int, int]:
-        """How many service ports have a Local policy and no endpoint here: (internal, external)."""
-        pairs = self._without_local.values()
-        return sum(pair[0] for pair in pairs), sum(pair[1] for pair in pairs)
 
     def failed(self) -> None:
         """The write failed, perhaps half way: nothing is known any more."""
@@ -164,9 +164,17 @@ class Pipeline:
         not_ours = set(skeleton.ENSURED) - skeleton.base(self.dialect).keys()
         return {" ".join(key): patch.seen(found, key) for key in sorted(wrong - not_ours)}
 
-    def _shared(self, key: ChainKey) -> tuple[Rule, ...]:
-        tail = skeleton.node_port_tail(self.dialect) if key == compile.NAT_SERVICES else ()
-        return self._dispatch.rules(key) + tail
+    def _shared(self, keys: Iterable[ChainKey]) -> tuple[dict[ChainKey, tuple[Rule, ...]], set[ChainKey]]:
+        """Shared chains with what changed below them, and the chains below them that are gone."""
+        chains: dict[ChainKey, tuple[Rule, ...]] = {}
+        gone: set[ChainKey] = set()
+        for key in keys:
+            rules, fewer = self._dispatch.settle(key)
+            chains.update(rules)
+            gone |= fewer
+        if compile.NAT_SERVICES in chains:
+            chains[compile.NAT_SERVICES] += skeleton.node_port_tail(self.dialect)
+        return chains, gone
 
     def _update(
         self, key: str, service: Service | None, slices: tuple[EndpointSlice, ...]
@@ -177,15 +185,21 @@ class Pipeline:
         fragments = [compile.fragment(port, self.dialect, endpoint_comments=comments) for port in resolved.ports]
         own = {("nat", name): rules for each in fragments for name, rules in each.chains.items()}
         changed = self._dispatch.put(key, merge(each.lines for each in fragments))
-        _keep(self._owned, key, frozenset(own))
+        _keep(self._owned, key, tuple(own))
         known = sum(port.known_endpoints for port in resolved.ports)
         self._known_endpoints += known - self._endpoints.get(key, 0)
         _keep(self._endpoints, key, known)
         _keep(self.problems, key, resolved.problems)
-        _keep(self._without_local, key, _without_local(resolved.ports))
+        self._count_without_local(key, _without_local(resolved.ports))
         _keep(self.health_checks, key, check(resolved.ports))
         self.frontends.put(key, flows.frontends(resolved.ports))
         return own, changed
+
+    def _count_without_local(self, key: str, now: tuple[int, int]) -> None:
+        before = self._without_local.get(key, (0, 0))
+        internal, external = self.without_local
+        self.without_local = internal + now[0] - before[0], external + now[1] - before[1]
+        _keep(self._without_local, key, now if any(now) else None)
 
 
 def _keep(table: dict[str, T], key: str, value: T | None) -> None:
@@ -196,8 +210,8 @@ def _keep(table: dict[str, T], key: str, value: T | None) -> None:
         table.pop(key, None)
 
 
-def _without_local(ports: Iterable[ResolvedPort]) -> tuple[int, int] | None:
+def _without_local(ports: Iterable[ResolvedPort]) -> tuple[int, int]:
     known = [port for port in ports if port.endpoints.known and not port.endpoints.local]
     internal = sum(port.internal_local for port in known)
     external = sum(port.external_local and port.externally_accessible for port in known)
-    return (internal, external) if internal or external else None
+    return internal, external

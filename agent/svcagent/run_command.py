@@ -20,6 +20,7 @@ from pathlib import Path
 from svcagent import configuration, daemon, reload, sync
 from svcagent.configuration import Configuration, ConfigurationError
 from svckube import observe
+from svckube.systemd import Unit
 from svcnet import links
 
 ALL_IS_TOLD = 4
@@ -55,6 +56,7 @@ def run(parsed: argparse.Namespace, cleanup: Callable[[argparse.Namespace], int]
 
 def _serve(parsed: argparse.Namespace, text: str | None, found: Configuration) -> None:
     inbox: sync.Inbox = queue.SimpleQueue()
+    unit = Unit()
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     follower: reload.Follower | None = None
     with ExitStack() as closing:
@@ -65,8 +67,10 @@ def _serve(parsed: argparse.Namespace, text: str | None, found: Configuration) -
             follower = reload.Follower(file, lambda: inbox.put(sync.Stop()))
             follower.start()
             closing.callback(follower.stop)
-        daemon.run(found.options, inbox)
+        daemon.run(found.options, inbox, unit)
     if follower and follower.due:
         sync.log.info("another configuration: beginning again", extra=observe.fields(file=parsed.config))
-        links.enter(f"/proc/self/fd/{home}")
+        if found.options.netns:  # going back takes a right that an agent of a host's own need not have
+            links.enter(f"/proc/self/fd/{home}")
         reload.begin_again()
+    unit.stopping()  # not when it begins again: systemd would wait for the end of the process

@@ -25,6 +25,7 @@ class FamilyState(msgspec.Struct, frozen=True, rename="camel"):
     error          of the last failed pass or audit, "" if there was none since the start; with its moment
     healed         how often somebody else's changes were undone
     chains, rules  that the agent holds in the kernel, by table
+    writer         how rules get there: netlink, or iptables-restore ("restore")
     """
 
     synced_since: float = 0.0
@@ -35,6 +36,7 @@ class FamilyState(msgspec.Struct, frozen=True, rename="camel"):
     healed: int = 0
     chains: Mapping[str, int] = {}
     rules: Mapping[str, int] = {}
+    writer: str = ""
 
     def asked(self, now: float) -> FamilyState:
         """A change waits for its pass."""
@@ -121,7 +123,8 @@ def _family(family: Family, state: FamilyState, now: float) -> list[str]:
         f"{table} {count} chains {state.rules.get(table, 0)} rules" for table, count in sorted(state.chains.items())
     ]
     last = f"last change {_ago(state.last_change, now)}" if state.last_change else "nothing written yet"
-    lines = [f"{family}: {synced}; {last}", f"  holds {', '.join(held) or 'nothing'}"]
+    by = f", written by {state.writer}" if state.writer else ""
+    lines = [f"{family}: {synced}; {last}{by}", f"  holds {', '.join(held) or 'nothing'}"]
     if state.waiting_since:
         lines.append(f"  a change has been waiting for {duration(now - state.waiting_since)}")
     if state.healed:

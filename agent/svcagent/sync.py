@@ -1,6 +1,6 @@
 """The agent's only loop: messages in, passes over the rules out.
 
-    reflectors ─ batches → inbox → store.apply → touched services → Pipeline.partial | full → iptables-restore
+    reflectors ─ batches → inbox → store.apply → touched services → Pipeline.partial | full → Writer.write
                                                                               after it, and only then: conntrack, health
 
 `Agent.step` does all that is due at one moment and `Agent.run` calls it for ever; time is a parameter of the first. A
@@ -13,7 +13,6 @@ from __future__ import annotations
 import logging
 import queue
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from importlib.metadata import version
@@ -21,36 +20,35 @@ from typing import TypeAlias
 
 import msgspec
 
-from svcagent import names
-from svcagent import node as host
 from svcagent.culprits import culprits, suspects
-from svcagent.dialect import Dialect, dialect
-from svcagent.doubts import Differences, Doubts, shown
+from svcagent.doubts import Differences, shown
 from svcagent.events import Happening, service_warning
+from svcagent.family import Family
 from svcagent.flows import stale
 from svcagent.health import Health
 from svcagent.healthcheck import HealthChecks
 from svcagent.metrics import Metrics
 from svcagent.options import Options
-from svcagent.pace import Pace
-from svcagent.patch import Patch, restore_input
+from svcagent.patch import Patch
 from svcagent.pipeline import Pipeline
-from svcagent.resolve import NodeView
-from svcagent.status import FamilyState, Status
-from svcagent.triggers import Triggers
+from svcagent.status import Status
+from svcagent.writing import Writer
 from svckube.objects import EndpointSlice, KubeObject, Node, Service
 from svckube.observe import fields
 from svckube.reflector import Batch
 from svckube.store import Change, Store
-from svcnet import accounting, conntrack, links, notices
+from svckube.systemd import Unit
+from svcnet import conntrack, links
 from svcnet.conntrack import ConntrackError
 from svcnet.links import LinkError
-from svcnet.writers import Iptables, IptablesError
+from svcnet.writers import IptablesError
 
 log = logging.getLogger(__name__)
 
 KINDS = (Service, EndpointSlice, Node)
 IDLE_SECONDS = 10.0
+STEP_SECONDS = 1200.0
+"""So long systemd's watchdog lets one step take: two of iptables' commands at their limit."""
 GLANCE_SECONDS = 2.0
 """How often a legacy table is looked at, which announces nothing."""
 MOST_TRIED = 2000
@@ -64,7 +62,7 @@ class Stop(msgspec.Struct, frozen=True):
 
 
 class RulesChanged(msgspec.Struct, frozen=True):
-    """Somebody committed a transaction of nf_tables; `writer` is a process ID, or 0 if it is not known."""
+    """Somebody committed a transaction of nf_tables; `writer` is a process ID, another netlink port, or 0: unknown."""
 
     writer: int
 
@@ -77,28 +75,6 @@ Message: TypeAlias = Batch | RulesChanged | AddressesChanged | Stop
 Inbox: TypeAlias = queue.SimpleQueue[Message]
 
 
-class Family:
-    """One address family at work: its commands, its pipeline, its pace."""
-
-    def __init__(self, iptables: Iptables, options: Options, checks: HealthChecks, started: float) -> None:
-        self.checks = checks
-        self.name = iptables.family
-        self.iptables = iptables
-        self.random_fully = iptables.random_fully()
-        self.drop_invalid = not host.conntrack_is_liberal()
-        self.pace = Pace(options.min_sync_period, options.sync_period, max_retry=options.sync_period)
-        self.touched: set[str] = set()
-        self.triggers = Triggers(started)
-        self.pipeline: Pipeline | None = None
-        self.doubts = Doubts()
-        self.state = FamilyState()
-        self.failures = 0
-        self.check_failures: dict[str, str] = {}
-        self.announced = iptables.on_nft()
-        self.fingerprint = b""
-        self.glance_at = 0.0
-
-
 class Agent:
     """What runs on a node. `clock` is monotonic, as `now` always is; `wall` gives Unix seconds for what people read.
 
@@ -109,7 +85,7 @@ class Agent:
         self,
         options: Options,
         node_name: str,
-        families: Sequence[Iptables],
+        families: Sequence[Writer],
         metrics: Metrics,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
@@ -119,7 +95,9 @@ class Agent:
         self.health = Health(patience=2 * options.sync_period)
         self._options = options
         self._node_name = node_name
-        self._families = [Family(each, options, HealthChecks(each.family, self._is_live), wall()) for each in families]
+        self._families = [
+            Family(each, options, HealthChecks(each.iptables.family, self._is_live), wall()) for each in families
+        ]
         self._metrics = metrics
         self._announce = announce
         self._rival = rival
@@ -129,7 +107,6 @@ class Agent:
         self._wall = wall
         self._store = Store(KINDS)
         self._problems: dict[tuple[str, str], tuple[str, ...]] = {}
-        self._own_writers: deque[int] = deque(maxlen=64)
         self._started = wall()
         self._endpoints = 0
 
@@ -167,18 +144,22 @@ class Agent:
 
     # -- what comes in
 
-    def run(self, inbox: Inbox) -> None:
-        """Works until a `Stop` comes. The rules stay as they are."""
+    def run(self, inbox: Inbox, unit: Unit) -> None:
+        """Works until a `Stop` comes. The rules stay as they are. `unit` hears of the first sync, and of every turn."""
         while True:
+            unit.alive()
             with suppress(queue.Empty):
-                patience = self.wait(self._clock())
+                patience = min(unit.period, self.wait(self._clock()))
                 for _ in range(BATCHES):
                     message = inbox.get(timeout=patience)
                     if isinstance(message, Stop):
                         return
                     self.receive(message)
                     patience = 0.0
-            self.step(self._clock())
+            with unit.patient(STEP_SECONDS):
+                self.step(self._clock())
+            if all(family.state.synced_since for family in self._families):
+                unit.ready("the rules are up to date")
 
     def wait(self, now: float) -> float:
         """Seconds until `step` has something to do."""
@@ -198,7 +179,7 @@ class Agent:
         """Takes a message in and asks for the passes and audits that it makes necessary."""
         match message:
             case RulesChanged(writer):
-                if writer not in self._own_writers:
+                if not any(family.writer.wrote(writer) for family in self._families):
                     for family in self._families:
                         family.pace.disturbed(self._clock())
             case AddressesChanged():
@@ -293,9 +274,7 @@ class Agent:
         """Writes what differs; whether there was anything."""
         patch = self._plan(family, pipeline)
         if not patch.empty:
-            self._own_writers.append(family.iptables.restore(restore_input(patch)))
-            if not family.announced:
-                family.fingerprint = _fingerprint(family)
+            self._metrics.writes.labels(family.name, family.write(patch)).inc()
         pipeline.applied(patch)
         family.touched.clear()
         self._metrics.written(family.name, patch)
@@ -336,7 +315,7 @@ class Agent:
         keys = [key for key in keys if key not in pipeline.refused]
 
         def works(some: Sequence[str]) -> bool:
-            return family.iptables.accepts(restore_input(pipeline.alone(self._services(some))))
+            return family.writer.accepts(pipeline.alone(self._services(some)))
 
         if not works(()):
             return  # no service's fault, or no right to make a namespace
@@ -370,9 +349,7 @@ class Agent:
     def _glance(self, family: Family, now: float) -> None:
         """Do legacy tables have as many rules as after our last write?"""
         family.glance_at = now + GLANCE_SECONDS
-        seen = _fingerprint(family)
-        if seen != family.fingerprint:
-            family.fingerprint = seen
+        if family.looks_different():
             family.pace.disturbed(now)
 
     def _audit(self, family: Family, now: float) -> None:
@@ -440,30 +417,15 @@ class Agent:
 
     def _pipeline(self, family: Family) -> Pipeline:
         if family.pipeline is None:
-            family.pipeline = Pipeline(*self._facts(family))
+            family.pipeline = Pipeline(*family.facts(self._node_name, self._node))
         return family.pipeline
 
     def _reshape(self, family: Family, pipeline: Pipeline) -> bool:
         try:
-            return pipeline.reshape(*self._facts(family))
+            return pipeline.reshape(*family.facts(self._node_name, self._node))
         except LinkError as error:  # the next audit asks again
             log.error("node not looked at", extra=fields(family=family.name, error=error))
             return False
-
-    def _facts(self, family: Family) -> tuple[Dialect, NodeView]:
-        node = self._node
-        labels = node.metadata.labels if node else None
-        shape = dialect(
-            self._options,
-            family.name,
-            node,
-            links.local_addresses(),
-            random_fully=family.random_fully,
-            drop_invalid=family.drop_invalid,
-            accounting=accounting.ensure(names.COUNTERS),
-        )
-        zone = labels.zone if labels else ""
-        return shape, NodeView(self._node_name, zone, self._options.external_ip_ranges)
 
     def _report_problems(self, family: Family, pipeline: Pipeline) -> None:
         """Each problem of an object is logged once, and again only when it is another."""
@@ -475,13 +437,6 @@ class Agent:
         for owner, key in [each for each in self._problems if each[0] == family.name]:
             if key not in pipeline.problems:
                 del self._problems[owner, key]
-
-
-def _fingerprint(family: Family) -> bytes:
-    try:
-        return notices.fingerprint(family.name, "filter", "nat")
-    except OSError:
-        return b""  # no such table any more: that differs from every other answer
 
 
 def _endpoints_of(slice_: KubeObject | None) -> int:

@@ -17,6 +17,7 @@ anything odd. Where we differ, we differ by a rule that dns/README.md names and 
     hosts  rewrite        names from a file; questions asked under another name                    (pure)
     foreign  cache        what other resolvers say, trimmed to the question; what of it is kept    (pure)
     wirecache             replies by the octets of their question, as long as they are true        (pure)
+    transfer              a zone whole, for those who may have it                                  (pure)
     cluster  watch        feeds the index, knows whether everything has been listed; its reflectors
     upstream  forward     one other resolver; which of them is asked      beyond   these and the cache
     respond               one message to one reply      chain   a server block, and which answers    report   the log

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from ipaddress import ip_address
@@ -32,6 +32,7 @@ from svcdns.report import Troubles
 from svcdns.respond import Responder, shuffled
 from svcdns.settings import ROOT, Cache, Endpoint, Errors, Forward, Hosts, ServerBlock, Settings, Source, Upstream
 from svcdns.tally import Tally, Via
+from svcdns.transfer import messages
 from svcdns.watch import Watched
 from svcdns.wirecache import WireCache
 from svcnet.links import LinkError, addresses_of
@@ -149,6 +150,12 @@ class Assembly:
         responder = Responder(cluster, zones, self._tally, self._beyond(block, before), shuffle, cache)
         table = Table(block.hosts) if block.hosts is not None else None
         chain = Chain(responder, self._tally, hosts=table, rewrites=block.rewrites, log=block.log)
+        if block.transfers:
+
+            def transfer(packet: bytes, peer: str) -> Iterator[bytes] | None:
+                return messages(packet, peer, block.transfers, cluster.index, zones, cluster.synced)
+
+            chain.transfer = transfer
         running = Running(block, chain, watched)
         if block.hosts is not None:
             read_hosts(running, block.hosts, self._tally)

@@ -11,7 +11,7 @@ the sockets' cache without a call to here.
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from time import perf_counter
 from typing import TypeAlias
 
@@ -23,6 +23,7 @@ from svcdns.respond import Responder
 from svcdns.rewrite import rewritten, turned_back
 from svcdns.settings import ROOT, LogRule, Rewrite
 from svcdns.tally import Tally, Via
+from svcdns.transfer import Whole
 
 Said: TypeAlias = bytes | Awaitable[bytes] | None
 
@@ -45,6 +46,7 @@ class Chain:
         self.hosts = hosts
         self.probe: Name | None = None
         self.seen: Callable[[], None] = lambda: None
+        self.transfer: Whole | None = None
         self._tally = tally
         self._rewrites = rewrites
         self._log = log
@@ -126,6 +128,11 @@ class Router:
         if text != via.zone or via.wants_peer:
             via = self._via(via, text)
         return chain.respond(packet, via)
+
+    def transfer(self, packet: bytes, peer: str) -> Iterator[bytes] | None:
+        """The messages of a zone transfer, None if that is not what is asked for, or nobody here may have it."""
+        found = self._found(packet)
+        return found[1].transfer(packet, peer) if found is not None and found[1].transfer is not None else None
 
     def _found(self, packet: bytes) -> tuple[str, Chain] | None:
         zones = self.zones

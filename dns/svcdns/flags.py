@@ -72,6 +72,8 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     patience = "wait so long for the API server before answering, by default 5"
     add("--startup-timeout", type=_seconds, default=5.0, metavar="SECONDS", help=patience)
     add("--lameduck", type=_seconds, default=0.0, metavar="SECONDS", help="go on answering this long after SIGTERM")
+    whom = "whom to give the zone whole (AXFR): an address, a CIDR, or * for everybody; repeatable, by default nobody"
+    add("--transfer-to", action="append", default=[], metavar="ADDRESS|CIDR|*", help=whom)
     add("--http", action="append", default=[], metavar="ADDRESS:PORT", help="serves /health /ready /metrics")
 
 
@@ -148,6 +150,9 @@ def _directives(found: argparse.Namespace) -> list[Directive | None]:
         *(Directive("rewrite", tuple(rule.split()), "--rewrite", 0) for rule in found.rewrite),
         Directive("log", (), "--log", 0) if found.log else None,
         Directive("loop", (), "--loop", 0) if found.loop else None,
+        Directive("transfer", (), "--transfer-to", 0, (Line("to", tuple(found.transfer_to), "--transfer-to", 0),))
+        if found.transfer_to
+        else None,
         Directive("loadbalance", (), "--loadbalance", 0) if found.loadbalance else None,
     ]
 

@@ -12,6 +12,7 @@ depend on the order of events. What is no IP address (an FQDN slice, a ClusterIP
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from typing import TypeAlias
 
 import msgspec
@@ -151,6 +152,18 @@ class Index:
     def service(self, key: str) -> ServiceRecords | None:
         """The records of `namespace/name`, None if there is no such Service."""
         return self._services.get(key)
+
+    def services(self) -> list[tuple[str, ServiceRecords]]:
+        """All services by key, sorted."""
+        return sorted(self._services.items())
+
+    def snapshot(self) -> Index:
+        """The index as it is now, whatever comes; for reading. Takes a few milliseconds in a large cluster."""
+        found = copy(self)
+        found.namespaces = set(self.namespaces)
+        found._services, found._pods = self._services.copy(), self._pods.copy()
+        found._by_cluster_ip, found._by_endpoint = self._by_cluster_ip.copy(), self._by_endpoint.copy()
+        return found
 
     def has_pod(self, namespace: str, address: bytes) -> bool:
         """Whether a Pod of this namespace has the address. Always False if Pods are not watched."""

@@ -16,7 +16,7 @@ import gc
 import logging
 import os
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 
 from svcdns.assembly import Assembly, Place, Running, read_hosts
@@ -26,8 +26,9 @@ from svcdns.server import Server
 from svcdns.settings import Endpoint, Settings
 from svcdns.tally import Tally, Via
 from svckube.access import AccessError
-from svckube.observe import Answer, Registry, Route, exposition, fields, sd_notify, serve
+from svckube.observe import Answer, Registry, Route, exposition, fields, serve
 from svckube.observe import Server as Http
+from svckube.systemd import Unit
 
 LOOP_SECONDS = 30.0  # how long a loop is looked for
 LOOP_PAUSE = 1.0
@@ -46,10 +47,13 @@ class _Port:
 
     def __init__(self, router: Router, tally: Tally) -> None:
         self.router = router
-        self.server = Server(self.respond, tally)
+        self.server = Server(self.respond, tally, transfer=self.transfer)
 
     def respond(self, packet: bytes, via: Via) -> bytes | Awaitable[bytes] | None:
         return self.router.respond(packet, via)
+
+    def transfer(self, packet: bytes, peer: str) -> Iterator[bytes] | None:
+        return self.router.transfer(packet, peer)
 
 
 class Life:
@@ -74,6 +78,7 @@ class Life:
         self._assembly: Assembly | None = None
         self._hash = ""
         self._looping: asyncio.Event = asyncio.Event()
+        self._unit = Unit()
 
     async def run(self) -> None:
         """Serves until `stop`. Raises what keeps the first settings from being served, and LoopError."""
@@ -86,9 +91,9 @@ class Life:
             addresses = " ".join(str(address) for port in self._ports.values() for address in port.server.addresses)
             counts = {name: count for one in assembly.watched.values() for name, count in one.cluster.counts().items()}
             _log.info("serving dns", extra=fields(addresses=addresses, synced=assembly.synced, **counts))
-            sd_notify("READY=1")
+            self._unit.ready("answering" if assembly.synced else "forwarding; the API server has not answered yet")
             await self._live()
-            sd_notify("STOPPING=1")
+            self._unit.stopping()
             lameduck = max((block.lameduck for block in self._assembly.settings.blocks), default=0.0)
             _log.info("stopping", extra=fields(lameduck=lameduck))
             await asyncio.sleep(lameduck)
@@ -101,7 +106,14 @@ class Life:
                 http.close()
 
     async def _live(self) -> None:
-        works = (self._reloading(), self._hosts(), self._syncing(), self._look_for_loops(), self._lateness())
+        works = (
+            self._reloading(),
+            self._hosts(),
+            self._syncing(),
+            self._look_for_loops(),
+            self._lateness(),
+            self._beat(),
+        )
         tasks = [asyncio.create_task(work) for work in works]
         for task in tasks:
             task.add_done_callback(_told)
@@ -277,6 +289,12 @@ class Life:
             due = loop.time() + 1.0
             await asyncio.sleep(1.0)
             self._tally.late(max(loop.time() - due, 0.0))
+
+    async def _beat(self) -> None:
+        """Tells systemd's watchdog, from the loop that answers, that it turns."""
+        while self._unit.period < float("inf"):
+            self._unit.alive()
+            await asyncio.sleep(self._unit.period / 2)
 
     async def _look_for_loops(self) -> None:
         assembly = self._assembly

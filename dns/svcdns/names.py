@@ -65,6 +65,7 @@ Meaning: TypeAlias = Empty | NamespaceName | ServiceName | PodName | SchemaVersi
 
 EMPTY, SCHEMA_VERSION, NAMESERVER, MEANINGLESS = Empty(), SchemaVersion(), Nameserver(), Meaningless()
 IN_ADDR_ARPA: Name = b"\7in-addr\4arpa\0"
+_ARPA = b"\4arpa\0"
 IP6_ARPA: Name = b"\3ip6\4arpa\0"
 
 
@@ -166,6 +167,8 @@ def reverse_name(address: bytes) -> Name:
 
 def is_reverse(name: Name) -> bool:
     """Whether the name (in lower case) is in one of the two trees of addresses."""
+    if not name.endswith(_ARPA):
+        return False
     return labels_above(name, IN_ADDR_ARPA) is not None or labels_above(name, IP6_ARPA) is not None
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from svcdns.addresses import zone_names
 from svcdns.corefile import Block, CorefileError, Directive, Line
@@ -42,6 +43,7 @@ from svcdns.settings import (
     ServerBlock,
     Serving,
     Settings,
+    Transfer,
 )
 
 HEALTH, READY, PROMETHEUS = ":8080", ":8181", "localhost:9153"
@@ -53,12 +55,12 @@ OF_COREDNS = frozenset(
         *("acl", "any", "auto", "autopath", "azure", "bufsize", "cancel", "chaos", "clouddns", "debug", "dns64"),
         *("dnssec", "dnstap", "erratic", "etcd", "file", "geoip", "grpc", "grpc_server", "header", "https", "https3"),
         *("k8s_external", "local", "metadata", "minimal", "multisocket", "nomad", "nsid", "on", "pprof", "proxyproto"),
-        *("quic", "root", "route53", "secondary", "shed", "sign", "template", "timeouts", "tls", "trace", "transfer"),
+        *("quic", "root", "route53", "secondary", "shed", "sign", "template", "timeouts", "tls", "trace"),
         *("tsig", "view", "whoami"),
     )
 )
 """Plugins of CoreDNS 1.14 that there are none of here."""
-OFTEN = frozenset(("bind", "forward", "log", "rewrite"))
+OFTEN = frozenset(("bind", "forward", "log", "rewrite", "transfer"))
 """Those that may stand in a server block more than once."""
 
 
@@ -106,6 +108,7 @@ def _block(block: Block, port: int) -> ServerBlock:
         seen[name] = directive
         read(directive, zones, found)
     found["forwards"] = tuple(found.get("forwards", ()))
+    found["transfers"] = tuple(found.get("transfers", ()))
     return ServerBlock(serving, tuple(seen), **found)
 
 
@@ -308,6 +311,26 @@ def _reload(directive: Directive) -> Reload:
     return Reload(interval, min(jitter, interval / 2))
 
 
+def _transfer(directive: Directive, zones: tuple[Name, ...], found: Found) -> None:
+    whom: list[IPv4Network | IPv6Network] = []
+
+    def to(line: Line, _: Found) -> None:
+        whom.extend(network for word in any_number(line) for network in checked(line, _networks, word))
+
+    options(directive, {"to": to})
+    if not whom:
+        raise directive.error("transfer: 'to' is required: an address, a CIDR, or * for everybody")
+    asked = names(directive, directive.args) or zones
+    found.setdefault("transfers", []).append(Transfer(asked, tuple(whom)))
+
+
+def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    try:
+        return tuple(map(ip_network, ("0.0.0.0/0", "::/0") if text == "*" else (text,)))
+    except ValueError:
+        raise ValueError(f"{text!r} is no address, no CIDR and not *") from None
+
+
 _PLUGINS: dict[str, Callable[[Directive, tuple[Name, ...], Found], None]] = {
     "bind": _bind,
     "cache": _cache,
@@ -323,4 +346,5 @@ _PLUGINS: dict[str, Callable[[Directive, tuple[Name, ...], Found], None]] = {
     "ready": _ready,
     "reload": _reload_checked,
     "rewrite": _rewrite,
+    "transfer": _transfer,
 }

@@ -17,6 +17,7 @@ from svcdns.datagrams import Datagrams, Respond
 from svcdns.settings import Endpoint
 from svcdns.streams import Streams
 from svcdns.tally import Tally, Via
+from svcdns.transfer import Whole
 from svcdns.wirecache import WireCache
 
 BUFFER = 1 << 20  # octets the kernel may hold for us: some thousand queries that came at once
@@ -26,10 +27,12 @@ GRACE_SECONDS = 5.0  # for queries under way when the server stops
 class Server:
     """Listens from `start` to `close`; belongs to the running loop. `addresses` says where, port 0 resolved."""
 
-    def __init__(self, respond: Respond, tally: Tally, cache: WireCache | None = None) -> None:
+    def __init__(
+        self, respond: Respond, tally: Tally, cache: WireCache | None = None, transfer: Whole | None = None
+    ) -> None:
         self._respond, self._tally, self._cache = respond, tally, WireCache() if cache is None else cache
         self._datagrams: list[Datagrams] = []
-        self._streams = Streams(respond, tally)
+        self._streams = Streams(respond, tally, transfer=transfer)
         self._listeners: list[asyncio.Server] = []
         self.addresses: tuple[Endpoint, ...] = ()
         self.vias: tuple[Via, ...] = ()

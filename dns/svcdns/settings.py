@@ -8,6 +8,7 @@ lower case.
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network, IPv6Network
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -154,6 +155,13 @@ class Rewrite(msgspec.Struct, frozen=True):
     apex: bool = True
 
 
+class Transfer(msgspec.Struct, frozen=True):
+    """Who may have which zones whole."""
+
+    zones: tuple[Name, ...]
+    to: tuple[IPv4Network | IPv6Network, ...]
+
+
 class Consolidated(msgspec.Struct, frozen=True):
     """Errors that match `pattern` are told as a number once in `seconds`, at `level` ("error", "warning", ...)."""
 
@@ -206,6 +214,7 @@ class ServerBlock(msgspec.Struct, frozen=True):
     ready: str = ""
     prometheus: str = ""
     listen: tuple[Endpoint, ...] = ()
+    transfers: tuple[Transfer, ...] = ()
 
 
 class Reload(msgspec.Struct, frozen=True):

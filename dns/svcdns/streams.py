@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from typing import cast
 
 from svcdns.datagrams import Respond
 from svcdns.tally import Tally, Via
+from svcdns.transfer import Whole
 from svckube.observe import fields
 
 FIRST_SECONDS, IDLE_SECONDS, WRITE_SECONDS = 3.0, 10.0, 5.0
@@ -29,8 +30,10 @@ _log = logging.getLogger(__name__)
 class Streams:
     """All connections of a server, those that spoke last at the end. `protocol` makes one for a new connection."""
 
-    def __init__(self, respond: Respond, tally: Tally, most: int = MOST_CONNECTIONS) -> None:
-        self.respond, self.tally = respond, tally
+    def __init__(
+        self, respond: Respond, tally: Tally, most: int = MOST_CONNECTIONS, transfer: Whole | None = None
+    ) -> None:
+        self.respond, self.tally, self.transfer = respond, tally, transfer
         self._most = most
         self._open: dict[Connection, None] = {}
 
@@ -72,6 +75,8 @@ class Connection(asyncio.Protocol):
         self._buffer = bytearray()
         self._patience = FIRST_SECONDS
         self._is_last = False
+        self._writable = asyncio.Event()
+        self._writable.set()
         self.task: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -105,9 +110,11 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._transport.pause_reading()
+        self._writable.clear()
         self._stuck = self._loop.call_later(WRITE_SECONDS, self.abort)
 
     def resume_writing(self) -> None:
+        self._writable.set()
         if self._stuck is not None:
             self._stuck.cancel()
             self._stuck = None
@@ -123,10 +130,15 @@ class Connection(asyncio.Protocol):
                 end = at + 2 + int.from_bytes(self._buffer[at : at + 2])
                 if len(self._buffer) < end:
                     break
+                packet = bytes(self._buffer[at + 2 : end])
                 if self._via.wants_peer:
                     self._via.peer = self._transport.get_extra_info("peername")[:2]
-                reply = self._streams.respond(bytes(self._buffer[at + 2 : end]), self._via)
                 at = end
+                if self._streams.transfer and (zone := self._streams.transfer(packet, self._peer())) is not None:
+                    self._transport.pause_reading()
+                    self.task = self._loop.create_task(self._whole(zone))
+                    continue
+                reply = self._streams.respond(packet, self._via)
                 if isinstance(reply, bytes):
                     said += len(reply).to_bytes(2) + reply
                 elif reply is not None:
@@ -152,13 +164,35 @@ class Connection(asyncio.Protocol):
             return
         finally:
             self.task = None
-        self._spoke()
         self._transport.write(len(said).to_bytes(2) + said)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """After a reply that took its time: with what came meanwhile."""
+        self._spoke()
         if self._stuck is None and not self._transport.is_closing():
             self._transport.resume_reading()
         self._answer()
         if self._is_last and self.task is None:
             self._transport.close()
+
+    async def _whole(self, zone: Iterator[bytes]) -> None:
+        """Sends message after message, as fast as the client reads, and lets others have their turns between."""
+        try:
+            for message in zone:
+                self._transport.write(len(message).to_bytes(2) + message)
+                await asyncio.sleep(0)
+                await self._writable.wait()
+        except Exception:
+            self._failed()
+            return
+        finally:
+            self.task = None
+        self._go_on()
+
+    def _peer(self) -> str:
+        name: tuple[str, int] = self._transport.get_extra_info("peername")
+        return name[0]
 
     def _spoke(self) -> None:
         self._patience = IDLE_SECONDS

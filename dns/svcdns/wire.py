@@ -134,6 +134,19 @@ def read(packet: bytes) -> Query | bytes | None:
     return query
 
 
+def serial_held(query: Query) -> int | None:
+    """The serial of the zone that a client of IXFR has, from the SOA in AUTHORITY; None if there is none."""
+    packet, at = query.packet, 12 + len(query.question.name) + _PAIR.size
+    if packet[8:10] != b"\0\1" or packet[6:8] != b"\0\0":
+        return None
+    at = _after_name(packet, at)
+    kind, _, _, length = _FIXED.unpack_from(packet, at)
+    if kind != SOA or length < 22:
+        return None
+    end = at + _FIXED.size + length
+    return int.from_bytes(packet[end - 20 : end - 16])
+
+
 def _bare(identity: int, flags: int, rcode: int) -> bytes:
     opcode = flags & 0x7800 if rcode == NOTIMP else 0
     return _HEADER.pack(identity, _QR | opcode | flags & _MIRRORED | rcode, 0, 0, 0, 0)

@@ -14,6 +14,7 @@ nothing about iptables or DNS; the agent, the DNS server and the lab stand on it
     access        credentials, TLS and connections; the door to the `kubernetes` package
     reflector     one thread a kind that performs the steps
     observe       /metrics and probes, systemd notices, log lines
+    systemd       the program as a service: ready, alive, stopping
 
 Rules. The modules marked (p) are pure: bytes and numbers go in, values come out, so that hours of trouble are tested
 in milliseconds. Work is proportional to the change: a relist after hours tells only what differs, and a message that

@@ -45,6 +45,8 @@ from svckube.observe import fields
 
 T = TypeVar("T")
 
+KEPT_CONNECTIONS = 100
+
 CONNECT_SECONDS = 10.0  # TCP and TLS handshake
 READ_SECONDS = 30.0  # between two reads of an answer
 ANSWER_SECONDS = 120.0  # a whole answer, however it trickles
@@ -111,6 +113,8 @@ class _Session:
         if not configuration.verify_ssl:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
             _log.warning("TLS is not verified", extra=fields(server=self.base))
+        # Kept, not opened: five a core are too few for a program whose watches and writers each hold one.
+        configuration.connection_pool_maxsize = KEPT_CONNECTIONS
         self.pool = RESTClientObject(configuration).pool_manager
 
     def headers(self) -> dict[str, str]:

@@ -14,32 +14,41 @@ import msgspec
 NESTED = 0x8000
 REQUEST, ACK, DUMP, CREATE, APPEND = 0x1, 0x4, 0x300, 0x400, 0x800
 ERROR, DONE = 2, 3
+INTERRUPTED = 0x10  # NLM_F_DUMP_INTR
 BATCH_BEGIN, BATCH_END = 0x10, 0x11
 NF_TABLES = 10
 
 _HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence number, port
 _GENERIC = struct.Struct("!BBH")  # family, version, resource id
 _ATTRIBUTE = struct.Struct("=HH")  # length, type
+_PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")  # by length modulo 4
+_ENDING = tuple(b"\0" + padding for padding in _PADDING)
 
 
 class Message(msgspec.Struct, frozen=True):
-    """One received message. `kind` is subsystem << 8 | message; `error` is an errno, 0 for an acknowledgement."""
+    """One received message. `kind` is subsystem << 8 | message; `error` is an errno, 0 for an acknowledgement.
+
+    `interrupted` if the table changed during the dump that this is a part of.
+    """
 
     kind: int
     sequence: int
     attributes: Mapping[int, bytes]
     error: int = 0
+    interrupted: bool = False
 
 
 def attribute(kind: int, *parts: bytes) -> bytes:
     """One attribute around a payload; with `NESTED` in its kind around attributes."""
     payload = b"".join(parts)
     size = _ATTRIBUTE.size + len(payload)
-    return _ATTRIBUTE.pack(size, kind) + payload + b"\0" * (-size % 4)
+    return _ATTRIBUTE.pack(size, kind) + payload + _PADDING[size & 3]
 
 
 def text(kind: int, value: str) -> bytes:
-    return attribute(kind, value.encode() + b"\0")
+    payload = value.encode()
+    size = _ATTRIBUTE.size + len(payload) + 1
+    return _ATTRIBUTE.pack(size, kind) + payload + _ENDING[size & 3]
 
 
 def number(kind: int, value: int) -> bytes:
@@ -82,12 +91,13 @@ def messages(data: bytes) -> Iterator[Message]:
     """What one datagram holds."""
     at = 0
     while at + _HEADER.size <= len(data):
-        size, kind, _, sequence, _ = _HEADER.unpack_from(data, at)
+        size, kind, flags, sequence, _ = _HEADER.unpack_from(data, at)
+        interrupted = bool(flags & INTERRUPTED)
         body = data[at + _HEADER.size : at + size]
         if kind == ERROR:
             yield Message(kind, sequence, {}, -struct.unpack_from("=i", body)[0])
         elif kind == DONE:
-            yield Message(kind, sequence, {})
+            yield Message(kind, sequence, {}, interrupted=interrupted)
         else:
-            yield Message(kind, sequence, attributes(body[_GENERIC.size :]))
+            yield Message(kind, sequence, attributes(body[_GENERIC.size :]), interrupted=interrupted)
         at += max(size + (-size % 4), _HEADER.size)

@@ -87,7 +87,7 @@ def table(name: str) -> Request:
 
 def chain(table: str, name: str) -> Request:
     """Makes a chain where there is none."""
-    return Request(_NEWCHAIN, CREATE, text(1, table) + text(3, name))
+    return Request(_NEWCHAIN, CREATE, _table(table) + text(3, name))
 
 
 def base_chain(table: str, name: str) -> Request:
@@ -104,8 +104,9 @@ def base_chain(table: str, name: str) -> Request:
     return Request(_NEWCHAIN, CREATE, text(1, table) + text(3, name) + where + text(7, kind))
 
 
-def flush(table: str, chain: str) -> Request:
-    return Request(_DELRULE, 0, home(table, chain))
+def flush(home: bytes) -> Request:
+    """Takes all rules out of a chain; `home` is of `home`."""
+    return Request(_DELRULE, 0, home)
 
 
 def removal(table: str, chain: str) -> Request:
@@ -127,7 +128,12 @@ def home(table: str, chain: str) -> bytes:
     """Where rules live; WireError for a name that no chain can have."""
     if not _CHAIN.match(chain):
         raise WireError(f"{chain!r} is no name of a chain")
-    return text(1, table) + text(2, chain)
+    return _table(table) + text(2, chain)
+
+
+@lru_cache(maxsize=8)
+def _table(name: str) -> bytes:
+    return text(1, name)
 
 
 def encoded(family: Family, rule: Rule, *, aside: bool = True) -> bytes:
@@ -153,13 +159,11 @@ def _encoded(family: Family, rule: Rule, aside: bool) -> bytes:
     if rule.destination:
         parts.append(_address(family, 1, rule.destination))
     comment = b""
-    matches = rule.matches
-    for index, match in enumerate(matches):
-        # A comment that is not the last one stays a match, so that the comments' order stays too.
-        if aside and type(match) is Comment and not any(type(each) is Comment for each in matches[index + 1 :]):
-            comment = _userdata(match.text)
-            if comment:
-                continue
+    # A comment that is not the last one stays a match, so that the comments' order stays too.
+    last = next((each for each in reversed(rule.matches) if type(each) is Comment), None) if aside else None
+    for match in rule.matches:
+        if match is last and (comment := _userdata(last.text)):
+            continue
         parts.append(_match(family, match))
     parts.append(_COUNTER)
     if rule.target is not None:
@@ -266,8 +270,8 @@ def _xt(what: str, name: str, revision: int, info: bytes) -> bytes:
 @lru_cache(maxsize=4096)
 def _match(family: Family, match: Match) -> bytes:
     match match:
-        case L4(protocol, port):
-            return _xt("match", protocol, 0, _ports(protocol, port))
+        case L4(protocol, port, last):
+            return _xt("match", protocol, 0, _ports(protocol, port, port if last is None else last))
         case Comment(words):
             value = words.encode()
             if len(value) > 255:
@@ -287,7 +291,7 @@ def _match(family: Family, match: Match) -> bytes:
         case Recent(action, name, mask, seconds):
             return _xt("match", "recent", 1, _recent(action, name, mask, seconds))
         case Nfacct(name):
-            return _xt("match", "nfacct", 0, struct.pack("=32s8x", _short(name, 31)))
+            return _xt("match", "nfacct", 1, struct.pack("=32s8x", _short(name, 31)))
     raise WireError(f"no encoding of the match {match!r}")
 
 
@@ -298,15 +302,15 @@ def _short(name: str, most: int) -> bytes:
     return value
 
 
-def _ports(protocol: str, port: int | None) -> bytes:
+def _ports(protocol: str, first: int | None, last: int | None) -> bytes:
     """struct xt_tcp, xt_udp, xt_sctp: source and destination ports from, to."""
-    low, high = (0, 0xFFFF) if port is None else (port, port)
+    low, high = (0, 0xFFFF) if first is None or last is None else (first, last)
     if protocol == "tcp":
         return struct.pack("=HHHH4x", 0, 0xFFFF, low, high)
     if protocol == "udp":
         return struct.pack("=HHHHBx", 0, 0xFFFF, low, high, 0)
     if protocol == "sctp":  # the chunk map has 64 words; flag 2 says that the destination port counts
-        return struct.pack("=HHHH256x4x12x4xII", low if port else 0, high if port else 0, 0, 0, 2 if port else 0, 0)
+        return struct.pack("=HHHH256x4x12x4xII", *((0, 0, 0, 0, 0, 0) if first is None else (low, high, 0, 0, 2, 0)))
     raise WireError(f"ports of {protocol}")
 
 

@@ -55,13 +55,18 @@ class _RefusedError(Exception):
         self.sequence = sequence
 
 
-def write(family: Family, changes: Iterable[Change], pause: Callable[[float], None] = time.sleep) -> int:
-    """Applies the changes; returns the port.
+def new_port() -> int:
+    """A netlink port that no process ID reaches."""
+    return _OUR_PORTS | random.getrandbits(30)  # no secret
+
+
+def write(family: Family, changes: Iterable[Change], pause: Callable[[float], None] = time.sleep, port: int = 0) -> int:
+    """Applies the changes, from this port if nobody has it; returns the port.
 
     `WireError` if a rule has no encoding: no hook is inserted and no chain deleted then, so that the same changes can
     be applied in another way.
     """
-    with _socket() as kernel:
+    with _socket(port) as kernel:
         for batch in batches(family, changes):
             _send(kernel, batch, pause)
         return int(kernel.getsockname()[0])
@@ -89,12 +94,12 @@ def _leave() -> None:
         raise OSError(number, f"no network namespace of our own: {os.strerror(number)}")
 
 
-def _socket() -> socket.socket:
+def _socket(port: int) -> socket.socket:
     made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER)
     try:
-        for _ in range(TRIES):
+        for each in (port or new_port(), *(new_port() for _ in range(TRIES))):
             with suppress(OSError):  # taken
-                made.bind((_OUR_PORTS | random.getrandbits(30), 0))  # no secret
+                made.bind((each, 0))
                 break
         made.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)
         with suppress(PermissionError):
@@ -132,8 +137,11 @@ def _persist(kernel: socket.socket, batch: Batch, pause: Callable[[float], None]
 
 
 def _try(kernel: socket.socket, data: bytes) -> None:
-    with suppress(PermissionError):
-        kernel.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, len(data) + _SLACK)
+    room = len(data) + _SLACK
+    try:
+        kernel.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, room)
+    except PermissionError:  # in a user namespace; this gives no more than net.core.wmem_max
+        kernel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, room)
     try:
         kernel.send(data)
     except OSError as error:

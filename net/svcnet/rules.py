@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -30,10 +31,11 @@ class Comment(msgspec.Struct, frozen=True, gc=False):
 
 
 class L4(msgspec.Struct, frozen=True, gc=False):
-    """`-m tcp [--dport 80]`: the protocol's own match module (tcp, udp or sctp)."""
+    """`-m tcp [--dport 80[:99]]`: the protocol's own match module (tcp, udp or sctp); `last` ends a range of ports."""
 
     protocol: str
     dport: int | None = None
+    last: int | None = None
 
 
 class Mark(msgspec.Struct, frozen=True, gc=False):
@@ -158,9 +160,10 @@ def host_cidr(address: str) -> str:
     return f"{address}/128" if ":" in address else f"{address}/32"
 
 
-def statistic_for(share: int) -> Statistic:
-    """One in `share`, through the ten decimal places that kube-proxy writes, so that both give the same kernel rule."""
-    return Statistic(round(float(f"{1 / share:.10f}") * PROBABILITY_ONE))
+@lru_cache(maxsize=4096)
+def statistic_for(share: int, of: int = 1) -> Statistic:
+    """`of` in `share`, through the ten decimal places that kube-proxy writes: then the kernel's rule is the same."""
+    return Statistic(round(float(f"{of / share:.10f}") * PROBABILITY_ONE))
 
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+\Z")
@@ -170,15 +173,19 @@ _SPECIAL = re.compile(r"([\"\\'])")
 def _quoted(text: str) -> str:
     if _PLAIN.match(text):
         return text
-    return '"' + _SPECIAL.sub(r"\\\1", text) + '"'
+    if '"' in text or "\\" in text or "'" in text:
+        text = _SPECIAL.sub(r"\\\1", text)
+    return f'"{text}"'
 
 
 def _render_match(match: Match) -> str:
     match match:
         case L4(protocol, None):
             return f"-m {protocol}"
-        case L4(protocol, dport):
+        case L4(protocol, dport, None):
             return f"-m {protocol} --dport {dport}"
+        case L4(protocol, dport, last):
+            return f"-m {protocol} --dport {dport}:{last}"
         case Comment(text):
             return f"-m comment --comment {_quoted(text)}"
         case Statistic(threshold):
@@ -222,8 +229,7 @@ def _option(flag: str, value: str | Not) -> str:
     return f"! {flag} {value.value}" if isinstance(value, Not) else f"{flag} {value}"
 
 
-def render(rule: Rule) -> str:
-    """The words after `-A CHAIN `, as iptables-save prints them."""
+def _head(rule: Rule) -> list[str]:
     words = []
     if rule.source:
         words.append(_option("-s", rule.source))
@@ -233,10 +239,27 @@ def render(rule: Rule) -> str:
         words.append(_option("-i", rule.in_interface))
     if rule.protocol:
         words.append(f"-p {rule.protocol}")
+    return words
+
+
+def render(rule: Rule) -> str:
+    """The words after `-A CHAIN `, as iptables-save prints them."""
+    words = _head(rule)
     words += [_render_match(match) for match in rule.matches]
     if rule.target is not None:
         words.append(_render_target(rule.target))
     return " ".join(words)
+
+
+def comparable(rule: Rule) -> str:
+    """`comments_last(render(rule))`, at half the price."""
+    words = _head(rule)
+    comments: list[str] = []
+    for match in rule.matches:
+        (comments if type(match) is Comment else words).append(_render_match(match))
+    if rule.target is not None:
+        words.append(_render_target(rule.target))
+    return " ".join(words + comments)
 
 
 _COMMENT = re.compile(r' ?-m comment --comment ("(?:[^"\\]|\\.)*"|[^ ]+)')
@@ -285,6 +308,9 @@ def _mark_pair(text: str) -> tuple[int, int]:
     return int(value, 16), int(mask, 16) if mask else WHOLE_MARK
 
 
+_PORT_RANGE = re.compile(r"\d+:\d+\Z")
+
+
 def _parse_match(dumped: list[str]) -> Match:
     match [_unquoted(word) for word in dumped]:
         case ["-m", "comment", "--comment", text]:
@@ -293,6 +319,9 @@ def _parse_match(dumped: list[str]) -> Match:
             return L4(protocol)
         case ["-m", "tcp" | "udp" | "sctp" as protocol, "--dport", port] if port.isdecimal():
             return L4(protocol, int(port))
+        case ["-m", "tcp" | "udp" | "sctp" as protocol, "--dport", ports] if _PORT_RANGE.match(ports):
+            first, _, last = ports.partition(":")
+            return L4(protocol, int(first), int(last))
         case ["-m", "statistic", "--mode", "random", "--probability", share]:
             return Statistic(round(float(share) * PROBABILITY_ONE))
         case ["-m", "recent", "--set", "--name", name, "--mask", mask, "--rsource"]:

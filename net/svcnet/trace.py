@@ -155,8 +155,9 @@ def _ctstate(walk: _Walk, match: Ctstate) -> bool:
 def _matches(match: Match, walk: _Walk, host: Host) -> bool:
     packet = walk.packet
     match match:
-        case L4(protocol, dport):
-            return packet.protocol == protocol and dport in (None, packet.port)
+        case L4(protocol, first, last):
+            end = first if last is None else last
+            return packet.protocol == protocol and (first is None or end is None or first <= packet.port <= end)
         case Mark(value, mask, negated):
             return (walk.mark & mask == value) != negated
         case Ctstate():

@@ -111,7 +111,7 @@ def _steps(family: Family, changes: Sequence[Change]) -> Iterator[Step]:
     yield from hooks
     for change in changes:
         for name in change.delete:
-            yield _step(name, [nftwire.flush(change.table, name)])
+            yield _step(name, [nftwire.flush(nftwire.home(change.table, name))])
     for change in changes:
         for name in change.delete:
             yield _step(name, [nftwire.removal(change.table, name)])
@@ -125,7 +125,7 @@ def _hook(family: Family, table: str, name: str, rule: Rule) -> Step:
 def _rewriting(family: Family, table: str, name: str, rules: Sequence[Rule]) -> Step:
     """A chain of just these rules, whether it was there or not."""
     where = nftwire.home(table, name)
-    requests = [nftwire.chain(table, name), nftwire.flush(table, name)]
+    requests = [nftwire.chain(table, name), nftwire.flush(where)]
     requests += [nftwire.append(where, family, rule) for rule in rules]
     return _step(name, requests, rules)
 

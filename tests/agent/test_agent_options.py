@@ -79,6 +79,8 @@ ACCEPTED: list[tuple[str, str, Any]] = [
     ("--conntrack-udp-timeout=10s", "conntrack", Conntrack(udp_timeout=10.0)),
     ("--conntrack-tcp-be-liberal", "conntrack", Conntrack(tcp_be_liberal=True)),
     ("--iptables-flavour=legacy", "flavour", "legacy"),
+    ("--iptables-writer=restore", "writer", "restore"),
+    ("--dispatch=tree", "dispatch", "tree"),
     ("--beside-kube-proxy", "beside_kube_proxy", True),
     ("--log-format=json", "log_format", "json"),
 ]

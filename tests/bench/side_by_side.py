@@ -1,6 +1,7 @@
 """`make bench`: svcplane beside kube-proxy and CoreDNS, on one real API server, in one run.
 
-    python tests/bench/side_by_side.py [--services 1000] [--flavour nft|legacy] [--rounds 9] [--smoke]
+    python tests/bench/side_by_side.py [--services 1000] [--flavour nft|legacy] [--rounds 9]
+        [--part proxy|dns] [--smoke]
 
 Prints medians and the ratio ours / theirs; a ratio below 1 means that we need less. Machines differ and are noisy, so
 nothing is asserted but that every measurement was made. Needs root: each proxy programs a namespace of its own.
@@ -16,15 +17,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from bench.resolvers import resolvers
 from peers.build import built
 from peers.control_plane import ControlPlane
-from peers.core_dns import CoreDNS
 from peers.kube_proxy import KubeProxy
 from peers.processes import Process
 from support.waiting import eventually
@@ -44,6 +46,7 @@ def main() -> int:
     parser.add_argument("--flavour", choices=("nft", "legacy"), default="legacy")
     parser.add_argument("--rounds", type=int, default=9, help="single changes that are timed")
     parser.add_argument("--seconds", type=int, default=10, help="length of each DNS run")
+    parser.add_argument("--part", choices=("all", "proxy", "dns"), default="all", help="measure only this")
     parser.add_argument("--smoke", action="store_true", help="small and short: does it run at all?")
     chosen = parser.parse_args()
     if chosen.smoke:
@@ -52,14 +55,21 @@ def main() -> int:
         plane = stack.enter_context(ControlPlane(built(), controllers=()))
         populate(plane, chosen.services)
         print(f"{chosen.services} services x {ENDPOINTS} endpoints, iptables-{chosen.flavour}, {os.cpu_count()} cores")
-        print(f"{'':34}{'svcplane':>12}{'peer':>12}{'ratio':>8}")
-        proxies(stack, plane, chosen.flavour, chosen.services, chosen.rounds)
-        resolvers(stack, plane, chosen.services, chosen.seconds)
+        print(f"{'':44}{'svcplane':>12}{'peer':>12}{'ratio':>8}")
+        if chosen.part != "dns":
+            proxies(stack, plane, chosen.flavour, chosen.services, chosen.rounds)
+        if chosen.part != "proxy":
+
+            def change(turn: int) -> None:
+                changed = endpoint_slice(turn % chosen.services, shift=100 + turn % 100)
+                plane.request("PUT", f"{SLICES}/{changed['metadata']['name']}", changed)
+
+            resolvers(stack, plane, NAMESPACE, chosen.services, chosen.seconds, row, change)
     return 0
 
 
 def row(what: str, unit: str, ours: float, theirs: float) -> None:
-    print(f"{f'{what}, {unit}':34}{ours:>12.3f}{theirs:>12.3f}{ours / theirs:>8.2f}", flush=True)
+    print(f"{f'{what}, {unit}':44}{ours:>12.3f}{theirs:>12.3f}{ours / theirs:>8.2f}", flush=True)
 
 
 # what the API server holds
@@ -104,9 +114,13 @@ def populate(plane: ControlPlane, services: int) -> None:
     plane.request(
         "POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
     )
-    for number in range(services):
+
+    def create(number: int) -> None:
         plane.request("POST", f"/api/v1/namespaces/{NAMESPACE}/services", service(number))
         plane.request("POST", SLICES, endpoint_slice(number))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(create, range(services)))
 
 
 # proxies
@@ -202,42 +216,6 @@ def time_until(node: Node, rules: int) -> float:
     node.process.start()
     eventually(lambda: node.count("-j DNAT") >= rules, "all rules are there", 600)
     return time.monotonic() - began
-
-
-# resolvers
-
-COREFILE = """.:{$PORT} {
-    ready 127.0.0.1:{$READY_PORT}
-    kubernetes cluster.local in-addr.arpa ip6.arpa {
-        kubeconfig {$KUBECONFIG}
-    }
-    loadbalance
-}
-"""
-
-
-def resolvers(stack: ExitStack, plane: ControlPlane, services: int, seconds: int) -> None:
-    peer = stack.enter_context(CoreDNS(built(), plane.folder, kubeconfig=plane.kubeconfig(), corefile=COREFILE))
-    log = plane.folder / "svcplane-dns.log"
-    flags = ("--kubeconfig", plane.kubeconfig(), "--listen", "127.0.0.1:0")
-    ours = stack.enter_context(Process((PROGRAMS / "svcplane-dns", "run", *flags), log))
-    ours.start()
-    port = int(ours.wait_until(lambda: re.search(r"127\.0\.0\.1:(\d+)", log.read_text()), "its port")[1])
-    queries = plane.folder / "queries"
-    queries.write_text("".join(f"svc-{n}.{NAMESPACE}.svc.cluster.local A\n" for n in range(min(services, 1000))))
-    rates = [queries_per_second(number, queries, seconds) for number in (port, peer.port)]
-    row("DNS, A of a service", "s/1000 queries", *(1000 / rate for rate in rates))
-    print(f"  ({rates[0]:.0f} and {rates[1]:.0f} queries a second)")
-
-
-def queries_per_second(port: int, queries: Path, seconds: int) -> float:
-    command = ["dnsperf", "-s", "127.0.0.1", "-p", str(port), "-d", str(queries), "-l", str(seconds)]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 60).stdout
-    lost = re.search(r"Queries lost:\s+(\d+)", shown)
-    rate = re.search(r"Queries per second:\s+([\d.]+)", shown)
-    if rate is None or lost is None or "NOERROR" not in shown:
-        raise AssertionError(f"dnsperf measured nothing:\n{shown}")
-    return float(rate[1])
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from typing import TypeVar
 
 import pytest
 
-from peers.certificates import Authority
 from support.outward import Noted, forwarder
 from support.questions import said_in
 from support.resolvers import SILENT, Upstream, question
@@ -22,6 +21,7 @@ from svcdns.forward import BusyError, Forwarder, NoAnswerError
 from svcdns.records import name_of
 from svcdns.settings import Certificates, Endpoint, HealthCheck
 from svcdns.settings import Upstream as To
+from svclab.certificates import Authority
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from svclab.apiserver.strategy import STRATEGIES, RefusedError, errors, of, printed, quantity
-from svclab.apiserver.strategy.allocation import AllocationError, InUse, Ranges, allocated, in_use
+from svclab.apiserver.strategy.allocation import AllocationError, Holdings, InUse, Ranges, allocated
 from svclab.apiserver.strategy.pod_defaults import pull_policy
 from svclab.apiserver.strategy.pod_rules import quality_of_service
 
@@ -223,14 +223,30 @@ def test_the_same_dice_give_the_same(dice: Any) -> None:
     assert one == other
 
 
+def held(holdings: Holdings, service: Body | None = None) -> tuple[set[str], set[int]]:
+    """What the others have, of all that there is."""
+    used = holdings.of_others(service)
+    addresses = {str(address) for address in ip_network("10.96.0.0/22") if str(address) in used.addresses}
+    return addresses, {port for port in range(1, 65536) if port in used.ports}
+
+
 def test_what_services_have_is_in_use() -> None:
     local = taken(service(type="LoadBalancer", externalTrafficPolicy="Local"), InUse())
     name = service(type="ExternalName", externalName="a.b")
     headless = taken(service(clusterIP="None"), InUse())
-    used = in_use([local, name, headless])
+    holdings = Holdings([local, name, headless])
     spec = local["spec"]
-    assert used.addresses == {spec["clusterIP"]}
-    assert used.ports == {spec["ports"][0]["nodePort"], spec["healthCheckNodePort"]}
+    port, health = spec["ports"][0]["nodePort"], spec["healthCheckNodePort"]
+    assert held(holdings) == ({spec["clusterIP"]}, {port, health})
+    assert held(holdings, local) == (set(), set())
+    without_port = {"spec": {**spec, "type": "ClusterIP", "ports": [{"port": 80}]}}
+    holdings.changed(local, without_port)
+    assert held(holdings) == ({spec["clusterIP"]}, set())
+    holdings.changed(None, local)  # two that have the same: a state that was written by hand
+    assert held(holdings, local) == ({spec["clusterIP"]}, set())
+    holdings.changed(local, None)
+    holdings.changed(without_port, None)
+    assert held(holdings) == (set(), set())
 
 
 CHANGES: list[tuple[str, Body, Body, list[str], list[str]]] = [
@@ -246,7 +262,7 @@ def test_a_change_of_type_keeps_and_drops(before: Body, after: Body, kept: list[
     strategy = of("", "services")
     old = {**taken(service(**before), InUse()), "status": {"loadBalancer": {}}}
     wanted = strategy.defaulted({**old, "spec": {**old["spec"], **after}})
-    new = strategy.prepared_for_update(taken(wanted, in_use([old]), old=old), old, "")
+    new = strategy.prepared_for_update(taken(wanted, Holdings([old]).of_others(None), old=old), old, "")
     assert {field: new["spec"].get(field) for field in kept} == {field: old["spec"][field] for field in kept}
     assert [field for field in gone if field in new["spec"]] == []
     assert strategy.update_errors(new, old, "") == []

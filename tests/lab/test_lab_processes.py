@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from svclab.cluster import processes
-from svclab.cluster.processes import Identity
+from svclab import processes
+from svclab.identity import Identity
 
 
 @pytest.fixture

@@ -31,6 +31,8 @@ from svcnet.rules import (
     SetXmark,
     Statistic,
     Tables,
+    comments_last,
+    comparable,
     dump_lines,
     host_cidr,
     parse,
@@ -98,11 +100,11 @@ LINES = [
         Rule(matches=(Comment("other traffic to ns/lb will be dropped by KUBE-PROXY-FIREWALL"),)),
     ),
     ("-p tcp -g cali-from-host", Rule(protocol="tcp", target=Goto("cali-from-host"))),
-    # what other programs write, and we keep word for word
     (
         "-p tcp -m tcp --dport 30000:32767 -j X",
-        Rule(protocol="tcp", matches=(Other("-m tcp --dport 30000:32767"),), target=Jump("X")),
+        Rule(protocol="tcp", matches=(L4("tcp", 30000, 32767),), target=Jump("X")),
     ),
+    # what other programs write, and we keep word for word
     (
         "-p tcp -m multiport --dports 80,443 -j X",
         Rule(protocol="tcp", matches=(Other("-m multiport --dports 80,443"),), target=Jump("X")),
@@ -248,3 +250,8 @@ def test_a_share_is_printed_as_the_kernel_keeps_it(share: int, printed: str) -> 
 @pytest.mark.parametrize(("address", "cidr"), [("10.0.0.1", "10.0.0.1/32"), ("fd00::1", "fd00::1/128")])
 def test_a_host_is_a_cidr_of_one(address: str, cidr: str) -> None:
     assert host_cidr(address) == cidr
+
+
+@given(rules)
+def test_every_rule_is_compared_with_its_comments_last(rule: Rule) -> None:
+    assert comparable(rule) == comments_last(render(rule))

@@ -13,6 +13,7 @@ from support import commands
 from support.flows import CLUSTER_CIDR, NODE_NAME, OBJECTS
 from support.judge import objects
 from support.site import lone_host
+from support.stepped import writer_of
 from support.waiting import eventually
 from svcagent import status
 from svcagent.metrics import Metrics
@@ -36,7 +37,8 @@ def held(dump: str) -> tuple[Counter[str], Counter[str]]:
 def programmed() -> Agent:
     """An agent that has done its first pass in the namespace of the calling thread."""
     chosen = parse_options(["--cluster-cidr", CLUSTER_CIDR, "--conntrack-max-per-core", "0"])
-    agent = Agent(chosen, NODE_NAME, [Iptables(family, "nft") for family in FAMILIES], Metrics(CollectorRegistry()))
+    writers = [writer_of(Iptables(family, "nft")) for family in FAMILIES]
+    agent = Agent(chosen, NODE_NAME, writers, Metrics(CollectorRegistry()))
     for kind in (Service, EndpointSlice, Node):
         agent.receive([Listed(kind, tuple(each for each in objects() if isinstance(each, kind)))])
     agent.step(time.monotonic())

@@ -16,7 +16,8 @@ import pytest
 
 from support.labs import PROGRAM, lab_command, plan_of, traces
 from support.waiting import eventually
-from svclab.cluster import launching, places, processes, state, topology
+from svclab import processes
+from svclab.cluster import belongings, launching, places, state, topology
 from svclab.cluster.plan import Plan
 from svclab.cluster.state import Lab
 
@@ -196,7 +197,7 @@ def test_a_node_is_switched_off_and_on(lab: Lab) -> None:
     found = status(lab)
     assert [each["state"] for each in found["nodes"]] == ["Ready", "off"]
     assert [each["pid"] for each in found["daemons"] if each["host"] == "node2"] == [None, None]
-    inside = processes.belonging(set(), lab.host("node2"))
+    inside = belongings.belonging(set(), lab.host("node2"))
     assert inside == [], "its pods have ended"
     refused = lab_command("exec", *which(lab.plan, lab.folder), "node/node2", "--", "true")
     assert "node2 is switched off; svcplane-lab node start node2" in refused.stderr
@@ -294,7 +295,7 @@ def test_up_after_a_reboot(tmp_path: Path) -> None:
     try:
         assert lab_command("up", *flags(plan, lab.folder)).returncode == 0
         kubectl(lab, "create", "configmap", "kept", "--from-literal=a=b")
-        everything = processes.belonging(topology.networks(topology.existing(plan.name)), lab.folder)
+        everything = belongings.belonging(topology.networks(topology.existing(plan.name)), lab.folder)
         record = launching.running(lab, "supervisor")
         assert record is not None
         processes.end([record.who])

@@ -16,7 +16,7 @@ from support.rule_shapes import every_shape
 from support.site import lone_host, site
 from svcagent.node import set_sysctls
 from svcagent.options import parse as parse_options
-from svcagent.patch import Patch, restore_input
+from svcagent.patch import Patch, changes, restore_input
 from svclab.netns import Host
 from svcnet import nftwriter, notices
 from svcnet.nftwire import WireError
@@ -33,19 +33,6 @@ CHAIN, EMPTY = "SVCPLANE-SHAPES", "SVCPLANE-SHAPES-2"
 def host() -> Iterator[Host]:
     with lone_host("netlink") as found, found.entered():
         yield found
-
-
-def changes(patch: Patch) -> list[Change]:
-    tables = ("mangle", "filter", "nat")
-    return [
-        Change(
-            table,
-            {key[1]: rules for key, rules in patch.rewrite.items() if key[0] == table},
-            [name for owner, name in patch.delete if owner == table],
-            [(hook.chain, hook.rule) for hook in patch.insert if hook.table == table],
-        )
-        for table in tables
-    ]
 
 
 def restored(iptables: Iptables, text: str) -> tuple[str, str]:
@@ -75,10 +62,11 @@ def test_every_shape_is_shown_as_if_restored(host: Host, family: Family) -> None
         assert shown == [text.strip() for text in normal(dump)[key]]
 
 
+@pytest.mark.parametrize("dispatch", ["flat", "tree"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_flow_tables_state_is_shown_as_if_restored(host: Host, family: Family) -> None:
+def test_the_flow_tables_state_is_shown_as_if_restored(host: Host, family: Family, dispatch: str) -> None:
     iptables = Iptables(family, "nft")
-    patch = pipeline_of(family=family).full(services_of(store_of(objects())), "")
+    patch = pipeline_of(f"--dispatch={dispatch}", family=family).full(services_of(store_of(objects())), "")
     dump, listed = restored(iptables, restore_input(patch))
     for _ in range(2):  # the second time every chain is there already; only hooks are inserted once more
         nftwriter.write(family, changes(patch))
@@ -162,14 +150,14 @@ def test_the_kernel_names_our_port(host: Host) -> None:
         following.close()
 
 
-@pytest.fixture(scope="module")
-def sent() -> Iterator[dict[str, Counter[tuple[str, str]]]]:
+@pytest.fixture(scope="module", params=["flat", "tree"])
+def sent(request: pytest.FixtureRequest) -> Iterator[dict[str, Counter[tuple[str, str]]]]:
     with site("netlink") as found:
         with found.node.entered():
             set_sysctls(parse_options(["--conntrack-max-per-core", "0", "--cluster-cidr", CLUSTER_CIDR]))
             for family in FAMILIES:
-                patch = pipeline_of(family=family).full(services_of(store_of(objects())), "")
-                nftwriter.write(family, changes(patch))
+                pipeline = pipeline_of(f"--dispatch={request.param}", family=family)
+                nftwriter.write(family, changes(pipeline.full(services_of(store_of(objects())), "")))
         yield found.send_all(FLOWS)
 
 

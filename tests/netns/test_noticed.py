@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from support.dumps import normal
 from support.nodes import CLUSTER_CIDR
 from support.site import lone_host
+from support.stepped import writer_of
 from support.waiting import eventually
 from support.worlds import NODE, endpoint, service, slice_of
 from svcagent import sync
@@ -20,6 +21,7 @@ from svcagent.metrics import Metrics
 from svcagent.options import parse as parse_options
 from svckube.objects import EndpointSlice, Node, Service
 from svckube.store import Listed
+from svckube.systemd import Unit
 from svclab.netns import Host
 from svcnet import notices
 from svcnet.writers import Flavour, Iptables
@@ -51,8 +53,8 @@ class Running:
                 notices.rule_changes(lambda writer: inbox.put(sync.RulesChanged(writer))),
                 notices.address_changes(lambda _: inbox.put(sync.AddressesChanged())),
             )
-            agent = sync.Agent(self._options, NODE, [self.tool], Metrics(self.registry))
-            agent.run(inbox)
+            agent = sync.Agent(self._options, NODE, [writer_of(self.tool)], Metrics(self.registry))
+            agent.run(inbox, Unit({}))
             for each in following:
                 each.close()
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,12 @@ from support.site import lone_host
 from support.stepped import Stepped
 from support.worlds import endpoint, service, slice_of
 from svcagent.events import Happening
+from svcagent.writing import Way
 from svckube.objects import EndpointSlice, Service
+from svcnet import nftwriter
+from svcnet.rules import Family, render
+from svcnet.transactions import Change
+from svcnet.writers import IptablesError
 
 pytestmark = pytest.mark.netns
 
@@ -31,8 +38,7 @@ def objects(number: int) -> tuple[Service, EndpointSlice]:
     return made, slice_of(named(number), endpoint(f"10.244.1.{number + 1}"))
 
 
-@pytest.mark.parametrize("names_the_line", [True, False], ids=["iptables names the line", "it does not"])
-def test_one_bad_service_among_others(names_the_line: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def refuse_by_restore(names_the_line: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = shutil.which("iptables-nft-restore")
     said = "line $(grep -n web-4 $input | head -1 | cut -d: -f1) failed" if names_the_line else "something failed"
     refusing = f"""
@@ -42,9 +48,32 @@ def test_one_bad_service_among_others(names_the_line: bool, tmp_path: Path, monk
         {real} "$@" < $input"""
     program(tmp_path / "bin", "iptables-nft-restore", refusing)
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+
+
+def refuse_by_netlink(names_the_rule: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = nftwriter.write
+
+    def write(family: Family, changes: Sequence[Change], **rest: Any) -> int:
+        rules = (rule for change in changes for chain in change.rewrite.values() for rule in chain)
+        for text in filter(lambda text: "web-4" in text, map(render, rules)):
+            line = f"-A KUBE-SOMETHING {text}" if names_the_rule else ""
+            raise IptablesError(f"the kernel refuses rules: {line}", 0, line)
+        return real(family, changes, **rest)
+
+    monkeypatch.setattr(nftwriter, "write", write)
+
+
+@pytest.mark.parametrize("named_at_once", [True, False], ids=["the rule is named", "it is not"])
+@pytest.mark.parametrize("way", ["netlink", "restore"])
+def test_one_bad_service_among_others(way: Way, named_at_once: bool, tmp_path: Path) -> None:
+    refusing = pytest.MonkeyPatch()
+    if way == "netlink":
+        refuse_by_netlink(named_at_once, refusing)
+    else:
+        refuse_by_restore(named_at_once, tmp_path, refusing)
     announced: list[Happening] = []
     with lone_host("refuse") as host, host.entered():
-        stepped = Stepped("nft", families=["IPv4"], announce=announced.append)
+        stepped = Stepped("nft", families=["IPv4"], announce=announced.append, way=way)
         stepped.start(*(each for number in range(COUNT) for each in objects(number)))
         stepped.run(60.0)
         dump = subprocess.run(["iptables-nft-save", "-t", "nat"], capture_output=True, text=True, check=True).stdout
@@ -54,7 +83,7 @@ def test_one_bad_service_among_others(names_the_line: bool, tmp_path: Path, monk
         assert [each.regarding for each in announced] == [("Service", "ns", "web-4")]
         assert stepped.agent.livez()[0] == 200
 
-        os.remove(tmp_path / "bin/iptables-nft-restore")
+        refusing.undo()
         stepped.say(slice_of(named(4), endpoint("10.244.1.99"), version="2"), seconds=5.0)
         dump = subprocess.run(["iptables-nft-save", "-t", "nat"], capture_output=True, text=True, check=True).stdout
         assert "10.244.1.99:8080" in dump, "a change of the service is a new try"

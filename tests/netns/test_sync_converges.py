@@ -1,7 +1,7 @@
-"""The agent's loop when its n-th iptables command fails, for n = 1, 2, 3 ...: it converges all the same.
+"""The agent's loop when its n-th iptables command or write fails, for n = 1, 2, 3 ...: it converges all the same.
 
-The commands are the real ones behind a script that counts. A failure comes either before the command has done anything,
-or after all of it was done and before it was said.
+The commands are the real ones behind a script that counts, and so is the writer by netlink. A failure comes either
+before the command has done anything, or after all of it was done and before it was said.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,15 +20,18 @@ from support.programs import program
 from support.site import lone_host
 from support.stepped import Stepped
 from support.worlds import endpoint, service, slice_of
+from svcagent.writing import Way
 from svckube.objects import EndpointSlice, Node, Service
 from svckube.store import Listed
 from svckube.stream import Deleted
 from svclab.netns import Host
-from svcnet.writers import Iptables
+from svcnet import nftwriter
+from svcnet.writers import Iptables, IptablesError
 
 pytestmark = pytest.mark.netns
 
 TOOLS = ("iptables-nft", "iptables-nft-save", "iptables-nft-restore")
+WRITERS: dict[Way, str] = {"netlink": "netlink", "restore": "iptables-nft-restore"}
 REAL = {tool: shutil.which(tool) or "" for tool in TOOLS}
 IPTABLES = Iptables("IPv4", "nft")
 WEB = service(ports=[{"port": 80, "nodePort": 30080}])
@@ -43,9 +47,9 @@ def host() -> Iterator[Host]:
         yield found
 
 
-def made() -> Stepped:
+def made(way: Way) -> Stepped:
     """An agent that is not started yet. A command that fails now ends the program, as it should: nothing runs yet."""
-    return Stepped("nft", families=["IPv4"])
+    return Stepped("nft", families=["IPv4"], way=way)
 
 
 def live_through(stepped: Stepped) -> None:
@@ -73,6 +77,21 @@ def counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             exit 0"""
         program(folder, tool, script)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    real = nftwriter.write
+
+    def write(*arguments: Any, **rest: Any) -> int:
+        with (folder / "calls").open("a") as calls:
+            print("netlink", file=calls)
+        number, when = (folder / "fails").read_text().split()
+        fails = len((folder / "calls").read_text().split()) == int(number)
+        if fails and when == "before":
+            raise IptablesError("told to fail")
+        port = real(*arguments, **rest)
+        if fails:
+            raise IptablesError("told to fail")
+        return port
+
+    monkeypatch.setattr(nftwriter, "write", write)
     return folder
 
 
@@ -91,19 +110,20 @@ def calls(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_every_single_failure_is_survived(host: Host, counted: Path, when: str) -> None:
+@pytest.mark.parametrize("way", ["netlink", "restore"])
+def test_every_single_failure_is_survived(host: Host, counted: Path, way: Way, when: str) -> None:
     with host.entered():
         fail(counted, 0, when)
-        stepped = made()
+        stepped = made(way)
         first = len(calls(counted)) + 1
         live_through(stepped)
         wanted = written()
         count = len(calls(counted))
-    assert set(calls(counted)) == {*TOOLS}
+    assert set(calls(counted)) == {"iptables-nft", "iptables-nft-save", WRITERS[way]}
     for number in range(first, count + 1):
         with lone_host(f"fails{number}") as fresh, fresh.entered():
             fail(counted, number, when)
-            live_through(stepped := made())
+            live_through(stepped := made(way))
             assert written() == wanted, f"call {number}: {calls(counted)[number - 1]}"
             assert stepped.agent.livez()[0] == 200
 
@@ -111,7 +131,7 @@ def test_every_single_failure_is_survived(host: Host, counted: Path, when: str) 
 def test_iptables_that_never_works_is_unhealthy_until_it_does(host: Host, counted: Path) -> None:
     with host.entered():
         fail(counted, 0, "before")
-        stepped = Stepped("nft", families=["IPv4"])
+        stepped = made("restore")
         program(counted, "iptables-nft-restore", "echo no >&2; exit 4")
         stepped.start(WEB, FIRST)
         stepped.run(59)

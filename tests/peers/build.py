@@ -1,4 +1,4 @@
-"""Builds the real programs that svcplane is measured against: etcd, Kubernetes and CoreDNS.
+"""Builds the real programs that svcplane is measured against: etcd, Kubernetes and CoreDNS; and helm.
 
 In: the go.mod and go.sum files beside this one, which pin the versions, and the Go tool chain on PATH.
 Out: one folder of static binaries outside the tree, named after a hash of everything that went in, so a changed
@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-MODULES = (HERE, HERE / "coredns")
+MODULES = (HERE, HERE / "coredns", HERE / "helm")
 
 
 class BuildError(Exception):
@@ -58,6 +58,7 @@ PROGRAMS = {
         Program("kube-proxy", f"{KUBERNETES}/kube-proxy"),
         Program("kubectl", f"{KUBERNETES}/kubectl", ("version", "--client")),
         Program("coredns", "github.com/coredns/coredns", ("-version",), module=HERE / "coredns"),
+        Program("helm", "helm.sh/helm/v3/cmd/helm", ("version", "--short"), module=HERE / "helm"),
         Program("kubelet", f"{KUBERNETES}/kubelet", for_tests=False),
         Program("kubeadm", f"{KUBERNETES}/kubeadm", ("version", "-o", "short"), for_tests=False),
     )

@@ -24,11 +24,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from peers.certificates import Authority, KeyPair, signing_key
 from peers.passage import passage
 from peers.processes import Process, ProcessError
 from peers.reach import HttpServer, port_of, reserved_port
 from peers.scratch import scratch_folder
+from svclab.certificates import Authority, KeyPair, signing_key
 
 # What a Service needs to get and lose its EndpointSlices, a namespace to come and go, a pod to be admitted, and a
 # workload to have pods. Without node-lifecycle: a Node that no kubelet renews stays as the test wrote it.

@@ -73,6 +73,9 @@ class DisagreementError(AssertionError):
     """The two programs do not agree; the message is the report."""
 
 
+DESTINATION = re.compile(r" -j DNAT --to-destination (\S+)")
+
+
 class Sentinel(msgspec.Struct, frozen=True):
     """What stands in the last rules of a step: a service port, an endpoint port, and the Node's zone."""
 
@@ -104,8 +107,9 @@ class Sentinel(msgspec.Struct, frozen=True):
 
     def chains(self, rules: Normal) -> tuple[list[str], list[str]]:
         """The chain that chooses among the sentinel's endpoints, if it is served as it is, and the endpoints' own."""
-        wanted = f'"{NAMESPACE}/sentinel cluster IP" -m tcp --dport {self.port} -j KUBE-SVC-'
-        found = names_in([text for text in rules.get(("nat", "KUBE-SERVICES"), ()) if wanted in text])
+        wanted = f"--dport {self.port} -j KUBE-SVC-", f'"{NAMESPACE}/sentinel cluster IP"'
+        dispatched = rules.get(("nat", "KUBE-SERVICES"), ())
+        found = names_in([text for text in dispatched if all(each in text for each in wanted)])
         inside = [chain for name in found for chain in names_in(rules.get(("nat", name), ()))]
         return found, [chain for chain in inside if chain.startswith("KUBE-SEP-")]
 
@@ -113,7 +117,7 @@ class Sentinel(msgspec.Struct, frozen=True):
         """Whether these rules serve the sentinel as it is."""
         _, endpoints = self.chains(rules)
         rules_of = (text for chain in endpoints for text in rules.get(("nat", chain), ()))
-        return self.served(family) == {text.rpartition(" ")[2] for text in rules_of if " -j DNAT " in text}
+        return self.served(family) == {each for text in rules_of for each in DESTINATION.findall(text)}
 
 
 @contextmanager
@@ -256,7 +260,7 @@ class Players:
         return f"{family}\n{shown}" if shown else ""
 
 
-ENDPOINT_COMMENT = re.compile(r'-m comment --comment "[^"]*" ')
+ENDPOINT_COMMENT = re.compile(r' ?-m comment --comment "[^"]*"')
 
 
 def without_endpoint_comments(rules: Normal, exact: Container[str]) -> Normal:

@@ -224,8 +224,8 @@ def _fuller(asked: Asked, ours: Heard, theirs: Heard, there: Callable[[str], boo
 
 
 def _unread(asked: Asked, ours: Heard, theirs: Heard, there: Callable[[str], bool]) -> bool:
-    """Only the content of an option can be what CoreDNS does not like."""
-    return not asked.wellformed and theirs.rcode == 1 and ours.rcode in (0, 3) and bool(ours.opt)
+    """Only what the additional record holds can be what CoreDNS does not like."""
+    return not asked.wellformed and theirs.rcode == 1 and ours.rcode in (0, 3) and asked.packet[11] > 0
 
 
 ACCEPTED = (
@@ -238,7 +238,7 @@ ACCEPTED = (
     Accepted("`ns.dns` and NS name the addresses", _own),
     Accepted("Names of the cluster below a reverse zone", _below_reverse),
     Accepted("A reply that is cut", _fuller),
-    Accepted("What EDNS options hold", _unread),
+    Accepted("What EDNS options and other additional records hold", _unread),
     Accepted("A message that is cut short is FORMERR", _cut),
 )
 

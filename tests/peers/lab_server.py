@@ -16,11 +16,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from peers.certificates import Authority, signing_key
 from peers.control_plane import ADMIN, ADMIN_GROUPS, ISSUER, NOT_ADVERTISED
 from peers.processes import Process
 from peers.reach import Answer, HttpServer, port_of, reserved_port
 from peers.scratch import scratch_folder
+from svclab.certificates import Authority, signing_key
 
 LAB = (sys.executable, "-c", "import sys; from svclab.cli import main; sys.exit(main())")
 

@@ -88,6 +88,8 @@ def agent_on(plane: ControlPlane, folder: Path, *, inside: bool = False) -> Iter
         found = Running(process, host, plane)
         process.start()
         process.wait_until(found.is_well, "the agent is healthy", SECONDS)
+        passes = "kubeproxy_sync_full_proxy_rules_duration_seconds_count"
+        process.wait_until(lambda: found.metric(passes) >= len(FAMILIES), "a pass of both families", SECONDS)
         found.await_rule("default/kubernetes:https cluster IP")
         yield found
 

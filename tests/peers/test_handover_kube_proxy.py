@@ -172,6 +172,16 @@ def test_from_kube_proxy_to_the_agent_and_back_without_a_lost_connection(node: N
         assert difference(node.rules(), theirs) == ""
 
 
+def test_trees_are_found_and_left_without_a_lost_connection(node: Node) -> None:
+    """kube-proxy knows nothing of them, and removes them as chains of services that are gone."""
+    with node.kube_proxy():
+        theirs = node.rules()
+    with connecting(node.place), node.agent("--dispatch", "tree"):
+        assert any("/" in chain for _, chain in node.rules())
+    with connecting(node.place), node.kube_proxy():
+        assert difference(node.rules(), theirs) == ""
+
+
 def test_a_running_kube_proxy_is_not_fought_at_the_start(node: Node) -> None:
     with node.kube_proxy() as proxy:
         before = node.rules()

@@ -16,9 +16,9 @@ from peers.kubelets import LAB, OUTSIDE, Site, label, site
 from support.waiting import eventually
 from svclab.errors import LabError
 from svclab.kubelet.pods import Pod
-from svclab.kubelet.processes import alive, signalled
 from svclab.kubelet.storage import read_pods
 from svclab.kubelet.teardown import end_everything, processes_of
+from svclab.processes import lives, signalled
 
 pytestmark = pytest.mark.peers
 
@@ -296,10 +296,10 @@ def test_a_killed_kubelet_finds_everything_again(here: Site) -> None:
     orphan = record(here, "leaves-then", 1)
     finishing = record(here, "finishes", 1).containers["a"].run
     assert finishing is not None
-    eventually(lambda: not alive(finishing.shim), "a container ends while nobody looks")
+    eventually(lambda: not lives(finishing.shim), "a container ends while nobody looks")
     node.kubelet.start()
     eventually(lambda: here.is_gone("leaves-then"), "a pod that was deleted meanwhile ends", 15.0)
-    assert not any(alive(process) for process in processes_of(orphan))
+    assert not any(lives(process) for process in processes_of(orphan))
     eventually(lambda: here.status("finishes")["phase"] == "Failed", "the exit code was kept")
     assert here.container("finishes")["state"]["terminated"]["exitCode"] == 7
     assert record(here, "stays", 1).containers["a"].run == stays
@@ -317,7 +317,7 @@ def test_pods_go_on_without_the_api_server(here: Site) -> None:
 
     def again() -> bool:
         newest = record(here, "alone").containers["a"].run
-        return newest is not None and newest.attempt == 1 and alive(newest.init)
+        return newest is not None and newest.attempt == 1 and lives(newest.init)
 
     try:
         eventually(again, "the container is restarted meanwhile")
@@ -363,7 +363,7 @@ def test_zz_teardown_leaves_nothing(here: Site) -> None:
     node.kubelet.kill()
     assert end_everything(node.root) > 0
     assert end_everything(node.root) == 0
-    left = [process for pod in pods for process in processes_of(pod) if alive(process)]
+    left = [process for pod in pods for process in processes_of(pod) if lives(process)]
     assert left == []
     eventually(lambda: cables(here, 1) == [], "the cables are gone")
     assert "SVCP-MASQ" in node.host.run("iptables-save", "-t", "nat")

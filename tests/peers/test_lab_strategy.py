@@ -39,7 +39,7 @@ from peers.lab_strategy_rows import (
 from peers.lab_strategy_small_rows import SMALL, SMALL_UPDATES
 from peers.lab_strategy_tables import TABLES
 from svclab.apiserver.strategy import RefusedError, of, pod_difference, shapes
-from svclab.apiserver.strategy.allocation import AllocationError, Ranges, allocated, in_use
+from svclab.apiserver.strategy.allocation import AllocationError, Holdings, Ranges, allocated
 from svclab.apiserver.strategy.errors import FieldError, invalid
 
 pytestmark = pytest.mark.peers
@@ -132,7 +132,7 @@ def ours(
     try:
         new = new if subresource else strategy.admitted(new, old)
         if resource == "services" and not subresource:
-            used = in_use(services)
+            used = Holdings(services).of_others(None)
             outcome = allocated(new, old, used, Ranges(ip_network(SERVICE_CIDR)), lambda _: 0, dry_run=dry_run)
             if isinstance(outcome, list):
                 return refused(strategy.kind, group, body, outcome)

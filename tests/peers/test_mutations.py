@@ -151,10 +151,10 @@ def test_bulk_comes_near_to_a_large_cluster() -> None:
 
 SENTINEL = {
     ("nat", "KUBE-SERVICES"): [
-        '-d 10.96.1.9/32 -p tcp -m comment --comment "changes/sentinel cluster IP" -m tcp --dport 10003 -j KUBE-SVC-S'
+        '-d 10.96.1.9/32 -p tcp -m tcp --dport 10003 -j KUBE-SVC-S -m comment --comment "changes/sentinel cluster IP"'
     ],
     ("nat", "KUBE-SVC-S"): [
-        '-m comment --comment "x" -m statistic --mode random --probability 0.50000000000 -j KUBE-SEP-A',
+        '-m statistic --mode random --probability 0.50000000000 -j KUBE-SEP-A -m comment --comment "x"',
         "-j KUBE-SEP-B",
     ],
     ("nat", "KUBE-SEP-A"): ["-p tcp -m tcp -j DNAT --to-destination 10.244.1.201:20007"],
@@ -186,7 +186,7 @@ def test_sentinel_is_shown() -> None:
 
 
 def test_comments_stay_where_both_have_just_written() -> None:
-    texts = ['-m comment --comment "a -> b" -j KUBE-SEP-A', '-m comment --comment "masquerade" -j KUBE-MARK-MASQ']
+    texts = ['-j KUBE-SEP-A -m comment --comment "a -> b"', '-j KUBE-MARK-MASQ -m comment --comment "masquerade"']
     rules = {("nat", "KUBE-SVC-A"): texts, ("nat", "KUBE-SVC-B"): texts}
     assert without_endpoint_comments(rules, ["KUBE-SVC-A"]) == {
         ("nat", "KUBE-SVC-A"): texts,

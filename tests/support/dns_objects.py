@@ -49,7 +49,7 @@ class Objects:
         kinds = (self._service, self._slice, self._pod, self._namespace)
         (kind,) = self._draw.choices(kinds, (40, 50, 8, 3))
         change = kind(self._draw.choice(NAMESPACES))
-        gone = self._draw.random() < (0.5 if kind == self._namespace else 0.2)
+        gone = self._draw.random() < (0.25 if kind == self._namespace else 0.2)
         return msgspec.structs.replace(change, manifest=None) if gone else change
 
     def filling(self) -> list[Change]:

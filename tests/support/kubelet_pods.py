@@ -6,11 +6,12 @@ from typing import Any
 
 import msgspec
 
+from svclab.identity import Identity
 from svclab.kubelet.backoff import Backoff
-from svclab.kubelet.pods import Container, Ending, Pod, Process, Run, Sandbox, fresh
+from svclab.kubelet.pods import Container, Ending, Pod, Run, Sandbox, fresh
 
 BEGAN = 1_000_000.0  # when the pods of the tables were given to the node
-PROCESS = Process(4, 4)
+PROCESS = Identity(4, 4, "")
 HOST = ("192.168.56.11",)
 
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from svclab.cluster import processes, topology
+from svclab.cluster import belongings, topology
 from svclab.cluster.plan import Plan, checked
 
 PROGRAM = Path(sys.executable).with_name("svcplane-lab")
@@ -36,7 +36,7 @@ def traces(plan: Plan, folder: Path) -> list[str]:
     found += [f"route {each}" for each in topology.machine_view("route show table all") if plan.link in str(each)]
     found += [f"mount {line}" for line in Path("/proc/self/mountinfo").read_text().splitlines() if plan.name in line]
     networks = topology.networks(topology.existing(plan.name))
-    found += [f"process {who.pid} by place" for who in processes.belonging(networks, folder)]
+    found += [f"process {who.pid} by place" for who in belongings.belonging(networks, folder)]
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             said = (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes()

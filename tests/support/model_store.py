@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from typing import Any
 
 import msgspec
 
+from svclab.apiserver.patches import merged
 from svclab.controllers.moments import stamp
 from svclab.controllers.reduce import (
     Body,
@@ -103,7 +103,7 @@ class ModelStore:
                 raise ConflictError(f"{write} was made from another version than {old}")
             self._store(write.resource, write.body)
         elif isinstance(write, Patch):
-            self._store(write.resource, _merged(self._existing(write.resource, write.key, write.uid), write.patch))
+            self._store(write.resource, merged(self._existing(write.resource, write.key, write.uid), write.patch))
         elif isinstance(write, DeleteAll):
             for body in self.world.by_namespace(write.resource, write.namespace):
                 self.remove(write.resource, key_of(body))
@@ -139,16 +139,3 @@ class ModelStore:
         for number, controller in enumerate(self.controllers):
             if change.resource in controller.watches:
                 self._queue.update(dict.fromkeys((number, key) for key in controller.keys(change, self.world)))
-
-
-def _merged(target: Any, patch: Any) -> Any:
-    """RFC 7396."""
-    if not isinstance(patch, dict):
-        return patch
-    result = dict(target) if isinstance(target, dict) else {}
-    for name, value in patch.items():
-        if value is None:
-            result.pop(name, None)
-        else:
-            result[name] = _merged(result.get(name), value)
-    return result

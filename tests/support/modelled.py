@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
+from svclab.apiserver.patches import merged
 from svclab.controllers.kinds import KINDS
 from svclab.controllers.moments import stamp
 from svclab.controllers.reduce import (
@@ -193,19 +193,6 @@ class Modelled:
         for number, controller in enumerate(self._controllers):
             if seen.resource in controller.watches:
                 self._waiting.update(dict.fromkeys((number, key) for key in controller.keys(seen, self.world)))
-
-
-def merged(target: Any, patch: Any) -> Any:
-    """RFC 7396."""
-    if not isinstance(patch, dict):
-        return patch
-    result = dict(target) if isinstance(target, dict) else {}
-    for name, value in patch.items():
-        if value is None:
-            result.pop(name, None)
-        else:
-            result[name] = merged(result.get(name), value)
-    return result
 
 
 def without_version(patch: Body) -> Body:

@@ -58,6 +58,7 @@ def negatable(values: st.SearchStrategy[str]) -> st.SearchStrategy[str | Not]:
 matches: st.SearchStrategy[Match] = st.one_of(
     comments,
     st.builds(L4, protocols, st.none() | ports),
+    st.builds(L4, protocols, st.integers(1, 30000), st.integers(30001, 65535)),
     st.builds(Mark, marks, marks, st.booleans()),
     st.builds(Ctstate, st.sampled_from(["NEW", "INVALID", "RELATED,ESTABLISHED,DNAT"]), st.booleans()),
     st.builds(Addrtype, st.sampled_from(["src", "dst"])),
@@ -102,6 +103,10 @@ def every_shape(family: Family) -> dict[tuple[str, str], list[Rule]]:
             Rule(source=Not(host), destination=Not(net), in_interface=Not("cni+"), protocol="udp"),
             *(Rule(protocol=each, matches=(text, L4(each, 80)), target=RETURN) for each in ("tcp", "udp", "sctp")),
             Rule(protocol="tcp", matches=(L4("tcp"), text)),
+            *(Rule(protocol=each, matches=(text, L4(each, 0, 16383))) for each in ("tcp", "udp", "sctp")),
+            *(Rule(protocol=each, matches=(text, L4(each, 30000, 65535))) for each in ("tcp", "udp", "sctp")),
+            *(Rule(destination=f"10.96.0.0/{bits}", target=RETURN) for bits in (11, 14, 22) if four),
+            *(Rule(destination=f"fd00:10:96::/{bits}", target=RETURN) for bits in (50, 106) if not four),
             Rule(matches=(Comment("plain-word_1"),), target=RETURN),
             Rule(matches=(Comment("quotes \" ' and \\ backslash; semicolon * star $HOME"),), target=ACCEPT),
             Rule(matches=(Comment("-m"), Comment("!")), target=ACCEPT),

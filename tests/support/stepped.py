@@ -15,6 +15,7 @@ from svcagent.metrics import Metrics
 from svcagent.node import set_sysctls
 from svcagent.options import parse as parse_options
 from svcagent.sync import Agent
+from svcagent.writing import Way, Writer
 from svckube.objects import EndpointSlice, KubeObject, Node, Service
 from svckube.store import Listed
 from svckube.stream import Applied, Deleted
@@ -24,8 +25,13 @@ from svcnet.writers import Flavour, Iptables
 LEAVE_CONNTRACK = ("--conntrack-max-per-core", "0")  # read-only in a namespace
 
 
+def writer_of(iptables: Iptables, way: Way | None = None) -> Writer:
+    """The usual writer of a flavour, untried."""
+    return Writer(iptables, way or ("restore" if iptables.flavour == "legacy" else "netlink"))
+
+
 class Stepped:
-    """An agent that has heard nothing yet."""
+    """An agent that has heard nothing yet. It writes as one does that starts on such a host, unless `way` is given."""
 
     def __init__(
         self,
@@ -34,13 +40,14 @@ class Stepped:
         families: Sequence[Family] = FAMILIES,
         node: str = NODE,
         announce: Callable[[Happening], None] = lambda _: None,
+        way: Way | None = None,
     ) -> None:
         self.now = 1000.0
         self.registry = CollectorRegistry()
         options = parse_options([*LEAVE_CONNTRACK, *flags])
         set_sysctls(options)
-        tools = [Iptables(family, flavour) for family in families]
-        self.agent = Agent(options, node, tools, Metrics(self.registry), self._clock, self._clock, announce)
+        writers = [writer_of(Iptables(family, flavour), way) for family in families]
+        self.agent = Agent(options, node, writers, Metrics(self.registry), self._clock, self._clock, announce)
 
     def _clock(self) -> float:
         return self.now

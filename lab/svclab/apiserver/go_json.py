@@ -45,6 +45,11 @@ def encoded(value: Any) -> bytes:
     return escaped(json.dumps(value, ensure_ascii=False, separators=(",", ":"))).encode()
 
 
+def indented(data: bytes) -> bytes:
+    """The same JSON for people, as Go's MarshalIndent writes it: no line ends it."""
+    return escaped(json.dumps(json.loads(data), ensure_ascii=False, indent=2)).encode()
+
+
 def repeated(value: Any, path: str = "") -> list[str]:
     """Paths of all keys that were said twice."""
     found: list[str] = []
@@ -57,6 +62,12 @@ def repeated(value: Any, path: str = "") -> list[str]:
         for index, one in enumerate(value):
             found += repeated(one, f"{path}[{index}]")
     return found
+
+
+def named(value: Any) -> str:
+    """What Go's decoder calls a JSON value that it does not expect."""
+    known = {dict: "object", list: "array", str: "string", bool: "bool"}
+    return next((name for type_, name in known.items() if isinstance(value, type_)), "number")
 
 
 def quoted(text: str) -> str:

@@ -97,6 +97,8 @@ class Identity:
     def token_request(self, namespace: str, name: str, sent: Body, now: float, time: str, uid: str) -> Body:
         """The answer of serviceaccounts/token. Raises StatusError."""
         account = self._find("/serviceaccounts", f"{namespace}/{name}")
+        if account is None and self._find("/namespaces", namespace) is None:
+            raise failures.not_found("namespaces", "", namespace)
         if account is None:
             raise failures.not_found("serviceaccounts", "", name)
         spec = {**(sent.get("spec") or {})}

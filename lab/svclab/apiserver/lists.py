@@ -43,10 +43,11 @@ class Page(msgspec.Struct, frozen=True):
 def selection(target: Target, asked: Listing) -> Selection:
     """Raises StatusError."""
     resource = target.resource
+    kind = f"{resource.group}/{resource.plural}"
     unknown = "field label not supported: {}" if resource.store in HAS_CONVERSION else NOT_A_SELECTOR
     try:
         labels = parsed_labels(asked.labels)
-        fields = parsed_fields(asked.fields, supported_fields(resource.store, resource.namespaced), unknown)
+        fields = parsed_fields(asked.fields, supported_fields(kind, resource.namespaced), unknown)
     except SelectorError as error:
         raise bad_request(str(error)) from error
     if target.name:
@@ -54,7 +55,7 @@ def selection(target: Target, asked: Listing) -> Selection:
         if fields and fields != said:
             raise bad_request("fieldSelector metadata.name doesn't match requested name")
         fields = said
-    return Selection(resource.store, labels, fields)
+    return Selection(kind, labels, fields)
 
 
 def listed(state: State, target: Target, asked: Listing) -> Page:

@@ -63,7 +63,7 @@ class _Strategic:
             return {key: _plain(value) for key, value in patch.items() if key != DIRECTIVE}
         if directive == "delete":
             return {}
-        if directive not in (None, "merge"):
+        if directive is not None:
             raise PatchError(f"unknown patch type: {directive} in map: {go_map(patch)}")
         retained = patch.get(RETAIN)
         if isinstance(retained, list):

@@ -238,6 +238,13 @@ FIELDS: Mapping[str, Mapping[str, Callable[[Body], str]]] = {
     "/secrets": {**NAMED, "type": _path("type")},
     "/services": {**NAMED, "spec.clusterIP": _path("spec.clusterIP"), "spec.type": _path("spec.type")},
     "/events": _EVENT,
+    # Another view of the same objects, with names of its own.
+    "events.k8s.io/events": {
+        **NAMED,
+        **{path.replace("involvedObject", "regarding"): _EVENT[path] for path in _EVENT if path.startswith("involved")},
+        **{one: _path(one) for one in ("reason", "type")},
+        "reportingController": _path("reportingComponent"),
+    },
 }
 
 

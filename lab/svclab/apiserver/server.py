@@ -24,7 +24,7 @@ from svclab.apiserver.core import Core
 from svclab.apiserver.decoding import as_yaml
 from svclab.apiserver.failures import StatusError
 from svclab.apiserver.identity import Identity, User
-from svclab.apiserver.resources import REVIEWS, Target, strategy_of
+from svclab.apiserver.resources import READING, REVIEWS, Target, strategy_of
 from svclab.apiserver.state import list_body
 from svclab.apiserver.tables import Shape
 from svclab.apiserver.verbs import Answer
@@ -41,7 +41,11 @@ STREAMS = "application/json;stream=watch, application/vnd.kubernetes.protobuf;st
 OPEN_TO_ALL = (*HEALTH, "/version")
 NOT_HERE = {"attach", "exec", "log", "portforward", "proxy"}
 METHODS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 NETWORK_POLICY = "NetworkPolicy is stored, but nothing in this cluster enforces it"
+ALWAYS_INDENTED = ("/", "/version")
+BY_HAND = ("curl", "Wget", "Mozilla/5.0")
+TRUE = ("1", "t", "T", "true", "TRUE", "True")  # as Go's ParseBool
 ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
 
 _log = logging.getLogger(__name__)
@@ -206,6 +210,9 @@ class Server:
             self._core.verbs.stored(target)
             said = f"{resource.plural}/{resource.subresource} is not served by this cluster's API server"
             raise failures.not_implemented(f"{said}; try `svcplane-lab exec`")
+        if resource.verbs == READING and method in CHANGING:
+            what = f"{resource.plural}.{resource.group}".rstrip(".")
+            raise failures.not_implemented(f"{what} are not served by this cluster's API server")
         self._check_method(target, method)
         shape = tables.asked(request.headers.get("Accept", ""))
         if method == "GET" and (not target.name or target.watch):
@@ -304,7 +311,7 @@ class Server:
                 shown = self._identity.of_token((sent.get("spec") or {}).get("token") or "", moment.now).body
             except StatusError:
                 shown = None
-        return Answer(201, subresources.review(target.resource.plural, sent, user.body, shown))
+        return Answer(201, subresources.review(target.resource.plural, sent, user.body, shown, moment.time))
 
     def _deleted_all(self, target: Target, data: bytes, media: str, query: Query) -> Answer:
         listing = options.listing({key: value for key, value in query.items() if key not in ("watch",)})
@@ -364,6 +371,8 @@ class Server:
         media: str = "application/json",
         headers: Mapping[str, str] | None = None,
     ) -> web.Response:
+        if media.startswith("application/json") and _for_people(request):
+            data = go_json.indented(data)
         sent = CIMultiDict[str](headers or {})
         sent["Content-Type"] = media
         sent["Cache-Control"] = "no-cache, private"
@@ -372,6 +381,16 @@ class Server:
             sent["Content-Encoding"] = "gzip"
             sent["Vary"] = "Accept-Encoding"
         return web.Response(body=data, status=code, headers=sent)
+
+
+def _for_people(request: web.BaseRequest) -> bool:
+    """Is JSON to be indented? For curl, wget and browsers it is, and wherever `pretty` is asked for."""
+    if request.path.startswith("/openapi"):
+        return False
+    asked = request.query.get("pretty", "")
+    if request.path in ALWAYS_INDENTED or not asked:
+        return request.path in ALWAYS_INDENTED or request.headers.get("User-Agent", "").startswith(BY_HAND)
+    return asked in TRUE
 
 
 def _error_shape(request: web.BaseRequest) -> Shape:

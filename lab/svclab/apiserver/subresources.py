@@ -149,12 +149,16 @@ def _evicted(verbs: Verbs, target: Target, sent: Body, options: Writing, moment:
     return Answer(201, SUCCESS)
 
 
-def review(plural: str, sent: Body, user: Body, token_user: Body | None) -> Body:
+def review(plural: str, sent: Body, user: Body, token_user: Body | None, time: str) -> Body:
     """Answers of reviews. Everybody who is known may do everything; `token_user` is whose token a TokenReview shows."""
     body = {key: value for key, value in sent.items() if key != "status"}
     body.setdefault("metadata", {})
     if plural == "selfsubjectreviews":
-        return {**body, "status": {"userInfo": user}}
+        return {
+            **body,
+            "metadata": {**(body["metadata"] or {}), "creationTimestamp": time},
+            "status": {"userInfo": user},
+        }
     if plural == "tokenreviews":
         if token_user is None:
             return {**body, "status": {"user": {}, "error": "[invalid bearer token]"}}

@@ -36,6 +36,7 @@ WITH_GENERATION = {
     *("/pods", "apps/deployments", "apps/replicasets", "discovery.k8s.io/endpointslices"),
     "networking.k8s.io/networkpolicies",
 }
+SERVICES = "/services"
 OTHER_NAMESPACE = "the namespace of the provided object does not match the namespace sent on the request"
 IMMORTAL = ("default", "kube-system", "kube-public")
 # Deleting one of these leaves its dependents to the garbage collector, unless the client says something else.
@@ -77,6 +78,7 @@ class Verbs:
         self.served = served
         self.state = state
         self._ranges = ranges
+        self._holdings = allocation.Holdings(one.body for one in state.objects(SERVICES))
         self._changes: list[Change] = []
 
     def taken(self) -> list[Change]:
@@ -167,8 +169,7 @@ class Verbs:
             body = versioned(kept, old.revision)
             return Answer(code, body, Stored(body, old.revision), warnings)
         if _ends_now(kept, before) and not (resource.store == "/namespaces" and kept["spec"].get("finalizers")):
-            change = self.state.remove(resource.store, target.key, kept)
-            self._changes.append(change)
+            change = self._recorded(self.state.remove(resource.store, target.key, kept))
             return Answer(code, change.new.body, change.new, warnings)
         if _same(kept, old.body):
             return Answer(code, old.body, old, warnings)
@@ -177,7 +178,7 @@ class Verbs:
 
     def rewrite(self, target: Target, body: Body) -> Stored:
         """Stores what a subresource has made of an object that has been checked before."""
-        kept = {**body, "metadata": arranged(body["metadata"])}
+        kept = strategy_of(target.resource).ordered(body)
         return self._write(target.resource, target.key, kept, Writing())
 
     # Deleting
@@ -195,9 +196,8 @@ class Verbs:
         if options.dry_run:
             return self._deleted(resource, marked or old.body, None, done=True)
         if marked is not None and not _same(marked, old.body):
-            self._changes.append(self.state.write(resource.store, target.key, marked))
-        change = self.state.remove(resource.store, target.key)
-        self._changes.append(change)
+            self._recorded(self.state.write(resource.store, target.key, marked))
+        change = self._recorded(self.state.remove(resource.store, target.key))
         return self._deleted(resource, change.new.body, change.new, done=True)
 
     def _kept_deleting(self, target: Target, old: Stored, marked: Body, options: Deleting) -> Answer:
@@ -205,8 +205,7 @@ class Verbs:
             return self._deleted(target.resource, old.body, old, done=False)
         if options.dry_run:
             return self._deleted(target.resource, marked, None, done=False)
-        change = self.state.write(target.resource.store, target.key, marked)
-        self._changes.append(change)
+        change = self._recorded(self.state.write(target.resource.store, target.key, marked))
         return self._deleted(target.resource, change.new.body, change.new, done=False)
 
     def _deleted(self, resource: Resource, body: Body, stored: Stored | None, *, done: bool) -> Answer:
@@ -233,7 +232,7 @@ class Verbs:
         made = self._allocated(resource, made, None, options, moment)
         made = strategy.prepared_for_create(made)
         _refuse(resource, strategy.create_errors(made), made)
-        return made, tuple(strategy.warnings(made, None))
+        return strategy.ordered(made), tuple(strategy.warnings(made, None))
 
     def _kept(
         self, target: Target, strategy: Strategy, new: Body, old: Body, options: Writing, moment: Moment
@@ -258,15 +257,13 @@ class Verbs:
         if resource.store in WITH_GENERATION and not status_only and strategy.spec_changed(kept, old):
             kept = {**kept, "metadata": {**kept["metadata"], "generation": before.get("generation", 0) + 1}}
         _refuse(resource, strategy.update_errors(kept, old, resource.subresource), kept)
-        kept = {**kept, "metadata": arranged(kept["metadata"])}
+        kept = strategy.ordered(kept)
         return kept, tuple(strategy.warnings(kept, old))
 
     def _allocated(self, resource: Resource, service: Body, old: Body | None, options: Writing, moment: Moment) -> Body:
-        if resource.store != "/services":
+        if resource.store != SERVICES:
             return service
-        uid = old["metadata"]["uid"] if old else ""
-        others = [one.body for one in self.state.objects("/services") if one.body["metadata"]["uid"] != uid]
-        used = allocation.in_use(others)
+        used = self._holdings.of_others(old)
         try:
             found = allocation.allocated(service, old, used, self._ranges, moment.dice, options.dry_run)
         except allocation.AllocationError as error:
@@ -279,9 +276,15 @@ class Verbs:
     def _write(self, resource: Resource, key: str, body: Body, options: Writing) -> Stored:
         if options.dry_run:
             return Stored(body, 0)
-        change = self.state.write(resource.store, key, body)
+        return self._recorded(self.state.write(resource.store, key, body)).new
+
+    def _recorded(self, change: Change) -> Change:
+        """Every change of the state comes by here."""
         self._changes.append(change)
-        return change.new
+        if change.resource == SERVICES:
+            old = change.old.body if change.old else None
+            self._holdings.changed(old, None if change.removed else change.new.body)
+        return change
 
     def _admit_namespace(self, target: Target, *, creating: bool, name: str = "") -> None:
         """NamespaceLifecycle: nothing is written into a namespace that is not there, nothing new into one that goes."""

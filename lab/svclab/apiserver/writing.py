@@ -158,10 +158,8 @@ class Writer:
             raise bad_request(f"{where}{error}") from error
         wanted = list if media == JSON_PATCH else dict
         if not isinstance(patch, wanted):
-            names = {dict: "object", list: "array", str: "string", bool: "bool"}
             type_ = "[]handlers.jsonPatchOp" if media == JSON_PATCH else "map[string]interface {}"
-            found = names.get(type(patch), "number")
-            raise bad_request(f"{where}json: cannot unmarshal {found} into Go value of type {type_}")
+            raise bad_request(f"{where}json: cannot unmarshal {go_json.named(patch)} into Go value of type {type_}")
         if media == JSON_PATCH:
             return patch, [
                 f'json patch duplicate field "[{index}].{key}"'

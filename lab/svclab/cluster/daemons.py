@@ -92,6 +92,8 @@ def _agent(plan: Plan, folder: str, node: str) -> Daemon:
         f"--hostname-override={node}",
         f"--kubeconfig={folder}/kubeconfigs/agent.conf",
         f"--cluster-cidr={plan.cluster_cidr}",
+        # Who types `expose` and `curl` shall not have to wait for the end of a second.
+        "--iptables-min-sync-period=100ms",
         # The machine's own matters, which a namespace may not set.
         "--conntrack-max-per-core=0",
         "--oom-score-adj=0",

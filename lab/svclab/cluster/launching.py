@@ -21,12 +21,13 @@ from pathlib import Path
 
 import msgspec
 
+from svclab import processes
 from svclab.cli import COMMANDS
-from svclab.cluster import placement, processes, topology
+from svclab.cluster import placement, topology
 from svclab.cluster.daemons import Daemon
-from svclab.cluster.processes import Identity
 from svclab.cluster.state import Lab, write
 from svclab.errors import LabError
+from svclab.identity import Identity
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 VARIABLE = "SVCPLANE_LAB"  # in the environment of all that is started here: the lab's name

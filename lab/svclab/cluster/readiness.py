@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from svclab.cluster import addons, launching, placement, processes
+from svclab import processes
+from svclab.cluster import addons, launching, placement
 from svclab.cluster.api import Api, ApiError, is_ready
 from svclab.cluster.daemons import daemons
 from svclab.cluster.state import Lab

@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from svclab.cluster import launching, processes, topology
+from svclab import processes
+from svclab.cluster import belongings, launching, topology
 from svclab.cluster.daemons import daemons
-from svclab.cluster.processes import Identity
 from svclab.cluster.state import ROOT, Lab
 from svclab.errors import LabError
+from svclab.identity import Identity
 
 
 def remove(lab: Lab) -> None:
@@ -39,7 +40,7 @@ def remove(lab: Lab) -> None:
 def unrecorded(name: str, folder: Path) -> list[Identity]:
     """Every process that belongs to the lab of this name, whoever wrote it down."""
     networks = topology.networks(topology.existing(name))
-    return processes.belonging(networks, folder, f"{launching.VARIABLE}={name}")
+    return belongings.belonging(networks, folder, f"{launching.VARIABLE}={name}")
 
 
 def power_off(lab: Lab, node: str) -> None:
@@ -48,7 +49,7 @@ def power_off(lab: Lab, node: str) -> None:
     _end(lab, _recorded(lab, [each.name for each in daemons(lab.plan, str(lab.folder)) if each.node == node]))
     _end_pods(lab, node)
     network = topology.networks([lab.plan.namespace(node)])
-    _end_all(lab, lambda: processes.belonging(network, lab.host(node)))
+    _end_all(lab, lambda: belongings.belonging(network, lab.host(node)))
     topology.remove_host(lab.plan, node)
 
 

@@ -7,7 +7,8 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from svclab.cluster import launching, places, processes
+from svclab import processes
+from svclab.cluster import launching, places
 from svclab.cluster.api import Api, ApiError, is_ready
 from svclab.cluster.daemons import daemons
 from svclab.cluster.state import Lab

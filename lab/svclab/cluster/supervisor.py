@@ -20,7 +20,8 @@ import time
 from contextlib import suppress
 
 from svckube.observe import fields
-from svclab.cluster import launching, processes, restarts
+from svclab import processes
+from svclab.cluster import launching, restarts
 from svclab.cluster.daemons import Daemon, daemons
 from svclab.cluster.restarts import History
 from svclab.cluster.state import Lab

@@ -28,9 +28,10 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
+from svclab.identity import Identity
 from svclab.kubelet import syscalls
-from svclab.kubelet.pods import Process
-from svclab.kubelet.processes import child_of, identified
+from svclab.kubelet.deaths import child_of
+from svclab.processes import born
 
 T = TypeVar("T")
 
@@ -82,8 +83,8 @@ class Launch(msgspec.Struct, frozen=True):
 class Launched(msgspec.Struct):
     """A container at the gate: `release` lets it go, once."""
 
-    shim: Process
-    init: Process
+    shim: Identity
+    init: Identity
     gate: int
     script: str
 
@@ -336,7 +337,7 @@ def _met(begun: _Begun, inside: int) -> Launched:
             found = child_of(found) if found is not None else None
         if found is None:
             raise LaunchError("the container's first process ended before it began")
-        return Launched(identified(begun.pid), identified(found), begun.opener, begun.script)
+        return Launched(born(begun.pid), born(found), begun.opener, begun.script)
     except BaseException:
         os.close(begun.opener)
         raise

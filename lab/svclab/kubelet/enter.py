@@ -12,8 +12,8 @@ from pathlib import Path
 
 from svclab.errors import LabError
 from svclab.kubelet.pods import Pod, Run
-from svclab.kubelet.processes import alive
 from svclab.kubelet.storage import read_pods
+from svclab.processes import lives
 
 
 def inside(run: Run, argv: Sequence[str]) -> list[str]:
@@ -37,6 +37,6 @@ def _run(pod: Pod, name: str) -> Run:
     if name not in pod.containers:
         raise LabError(f"container {name} is not valid for pod {pod.name}; it has {', '.join(pod.containers)}")
     run = pod.containers[name].run
-    if run is None or run.exit_code is not None or not alive(run.init):
+    if run is None or run.exit_code is not None or not lives(run.init):
         raise LabError(f"container {name} of pod {pod.key} does not run; see kubectl describe pod {pod.name}")
     return run

@@ -22,16 +22,17 @@ import msgspec
 from svckube.access import Access
 from svckube.observe import fields
 from svclab.kubelet import decision, network, probing
+from svclab.kubelet.deaths import Deaths
 from svclab.kubelet.decision import Dissolve, End, Forget, Kill, Prepare, Start, Step, Stop
 from svclab.kubelet.node import Machine, Presence
 from svclab.kubelet.pods import Container, Ending, Pod, fresh, grace_of
 from svclab.kubelet.preparing import Preparing, host_ports
-from svclab.kubelet.processes import Deaths, alive
 from svclab.kubelet.reporting import Events, Statuses
 from svclab.kubelet.running import Running
 from svclab.kubelet.starting import Library, Settings
 from svclab.kubelet.status import OWN, pod_status
 from svclab.kubelet.storage import Storage
+from svclab.processes import lives
 from svclab.watched import Seen, Watched, resource
 
 Body: TypeAlias = dict[str, Any]
@@ -342,7 +343,7 @@ class Kubelet:
             pod.retry_at = 0.0
             if pod.ending is not None and not pod.ending.reason:
                 pod.ending = None if not pod.dissolved else pod.ending
-            if pod.sandbox is not None and alive(pod.sandbox.pause):
+            if pod.sandbox is not None and lives(pod.sandbox.pause):
                 self._preparing.watch_sandbox(pod)
             elif pod.sandbox is not None:
                 self._preparing.lose_sandbox(pod)
@@ -358,7 +359,7 @@ class Kubelet:
         container.busy, container.stopping, container.told, container.kill_at = "", "", False, 0.0
         if not container.running or container.run is None:
             return
-        if not alive(container.run.shim):
+        if not lives(container.run.shim):
             self._running.died(pod, container, container.run.id)
             return
         self._running.watch_run(pod, container)

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from svclab.identity import Identity
 from svclab.kubelet.backoff import Backoff, duration
 from svclab.kubelet.probing import Probe
 
@@ -18,21 +19,14 @@ Body: TypeAlias = dict[str, Any]
 MINIMUM_GRACE = 2.0  # seconds between the polite and the rude signal, whatever was asked
 
 
-class Process(msgspec.Struct, frozen=True):
-    """A process, safe from reuse of its number: `began` is field 22 of /proc/PID/stat, clock ticks after boot."""
-
-    pid: int
-    began: int
-
-
 class Sandbox(msgspec.Struct, frozen=True):
     """What a pod's containers share. `interface` is the node's end of its cable, "" for pods on the node's network.
 
     `init` is number 1 where containers share a pid namespace, else the same as `pause`.
     """
 
-    pause: Process
-    init: Process
+    pause: Identity
+    init: Identity
     addresses: tuple[str, ...]
     interface: str = ""
 
@@ -43,8 +37,8 @@ class Run(msgspec.Struct, frozen=True):
     id: str
     attempt: int
     image: str
-    shim: Process
-    init: Process
+    shim: Identity
+    init: Identity
     started_at: float
     environment: dict[str, str] = {}
     directory: str = "/"

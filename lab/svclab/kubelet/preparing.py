@@ -13,12 +13,13 @@ from typing import Any, TypeAlias
 
 from svckube.access import AccessError
 from svckube.observe import fields
+from svclab.identity import Identity
 from svclab.kubelet import addresses as ranges
 from svclab.kubelet import sandbox, starting, volumes
 from svclab.kubelet.containers import Launched
+from svclab.kubelet.deaths import Deaths
 from svclab.kubelet.office import Office
-from svclab.kubelet.pods import Pod, Process, Sandbox, specs
-from svclab.kubelet.processes import Deaths
+from svclab.kubelet.pods import Pod, Sandbox, specs
 from svclab.kubelet.reporting import Events
 from svclab.kubelet.starting import Library, Settings
 from svclab.kubelet.storage import Given, Storage
@@ -144,7 +145,7 @@ class Preparing:
         pause = pod.sandbox.pause
         self._deaths.watch(pause, lambda: self._office.later(pod.uid, lambda one: self._sandbox_died(one, pause)))
 
-    def _sandbox_died(self, pod: Pod, pause: Process) -> None:
+    def _sandbox_died(self, pod: Pod, pause: Identity) -> None:
         if pod.sandbox is None or pod.sandbox.pause != pause or pod.busy == "dissolving" or pod.dissolved:
             return
         self.lose_sandbox(pod)

@@ -16,16 +16,18 @@ import msgspec
 
 from svckube.access import AccessError
 from svckube.observe import fields
+from svclab.identity import Identity
 from svclab.kubelet import checks, probing, starting
 from svclab.kubelet.backoff import Backoff
 from svclab.kubelet.containers import Launch, Launched, LaunchError, launched
+from svclab.kubelet.deaths import Deaths
 from svclab.kubelet.environment import service_variables
 from svclab.kubelet.office import Office
-from svclab.kubelet.pods import MINIMUM_GRACE, Container, Pod, Process, Run, crash_loop, grace_of
-from svclab.kubelet.processes import Deaths, signalled
+from svclab.kubelet.pods import MINIMUM_GRACE, Container, Pod, Run, crash_loop, grace_of
 from svclab.kubelet.reporting import Events
 from svclab.kubelet.starting import Library, Settings, StartError
 from svclab.kubelet.storage import Storage
+from svclab.processes import signalled
 
 Body: TypeAlias = dict[str, Any]
 
@@ -93,7 +95,7 @@ class Running:
 
     def _next_run(self, pod: Pod, container: Container) -> Run:
         """The run after the last one, which goes into history."""
-        over, nobody = container.finished, Process(0, 0)
+        over, nobody = container.finished, Identity(0, 0, "")
         if over is not None:
             container.backoff = container.backoff.after(over.finished_at)
             container.previous = over

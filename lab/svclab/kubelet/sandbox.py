@@ -14,9 +14,10 @@ from pathlib import Path
 from svclab import netns
 from svclab.kubelet import syscalls
 from svclab.kubelet.containers import Launched, paused
+from svclab.kubelet.deaths import ended
 from svclab.kubelet.pods import Pod, Sandbox
-from svclab.kubelet.processes import ended, signalled
 from svclab.kubelet.resolution import host_name
+from svclab.processes import signalled
 
 END_SECONDS = 5.0
 

@@ -10,9 +10,11 @@ import signal
 import time
 from pathlib import Path
 
-from svclab.kubelet.pods import Pod, Process
-from svclab.kubelet.processes import alive, ended, signalled
+from svclab.identity import Identity
+from svclab.kubelet.deaths import ended
+from svclab.kubelet.pods import Pod
 from svclab.kubelet.storage import read_pods
+from svclab.processes import lives, signalled
 
 WAIT_SECONDS = 5.0
 
@@ -22,7 +24,7 @@ def end_everything(root_dir: Path | str) -> int:
 
     The kubelet itself must have ended before, or it starts them again.
     """
-    victims = [process for pod in read_pods(Path(root_dir)) for process in processes_of(pod) if alive(process)]
+    victims = [process for pod in read_pods(Path(root_dir)) for process in processes_of(pod) if lives(process)]
     for process in victims:
         signalled(process, signal.SIGKILL)
     deadline = time.monotonic() + WAIT_SECONDS
@@ -31,7 +33,7 @@ def end_everything(root_dir: Path | str) -> int:
     return len(victims)
 
 
-def processes_of(pod: Pod) -> list[Process]:
+def processes_of(pod: Pod) -> list[Identity]:
     """Everything that the record names: first processes before their shims, the sandbox last."""
     runs = [one.run for one in pod.containers.values() if one.run is not None and one.run.exit_code is None]
     found = [process for run in runs for process in (run.init, run.shim)]

@@ -9,9 +9,10 @@ pkg/registry/core/service, v1.36.3.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Container, Iterable
 from ipaddress import IPv4Network, IPv6Network
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -51,18 +52,55 @@ class InUse(msgspec.Struct, frozen=True):
     ports: Container[int] = frozenset()
 
 
-def in_use(services: Iterable[Body]) -> InUse:
-    """What these Services have."""
-    taken: set[str] = set()
-    ports: set[int] = set()
-    for service in services:
-        spec = service["spec"]
-        if spec.get("type") != "ExternalName":
-            taken |= {str(address) for each in spec.get("clusterIPs") or () if (address := addresses.sloppy(each))}
-        ports |= node_ports(spec)
-        if needs_health_check(spec) and spec.get("healthCheckNodePort"):
-            ports.add(spec["healthCheckNodePort"])
-    return InUse(taken, ports)
+class Holdings:
+    """What all Services have, kept up to date: a creation must not walk all of them."""
+
+    def __init__(self, services: Iterable[Body]) -> None:
+        self._addresses: Counter[str] = Counter()
+        self._ports: Counter[int] = Counter()
+        for service in services:
+            self.changed(None, service)
+
+    def changed(self, old: Body | None, new: Body | None) -> None:
+        """A Service was there, is there now, or both."""
+        for service, many in ((old, -1), (new, 1)):
+            held_addresses, held_ports = _held(service)
+            _count(self._addresses, held_addresses, many)
+            _count(self._ports, held_ports, many)
+
+    def of_others(self, service: Body | None) -> InUse:
+        """What the others have; `service` as it is stored, None for one that is new."""
+        held_addresses, held_ports = _held(service)
+        return InUse(_Others(self._addresses, held_addresses), _Others(self._ports, held_ports))
+
+
+class _Others(msgspec.Struct, frozen=True):
+    """What is counted more often than it is `mine`."""
+
+    counted: Counter[Any]
+    mine: set[Any]
+
+    def __contains__(self, one: object) -> bool:
+        return self.counted[one] > (one in self.mine)
+
+
+def _count(counted: Counter[Any], held: set[Any], many: int) -> None:
+    for one in held:
+        counted[one] += many
+        if not counted[one]:
+            del counted[one]
+
+
+def _held(service: Body | None) -> tuple[set[str], set[int]]:
+    """Addresses and ports of one Service."""
+    spec: Body = service["spec"] if service else {}
+    held: set[str] = set()
+    if spec.get("type") != "ExternalName":
+        held = {str(address) for each in spec.get("clusterIPs") or () if (address := addresses.sloppy(each))}
+    ports = node_ports(spec)
+    if needs_health_check(spec) and spec.get("healthCheckNodePort"):
+        ports.add(spec["healthCheckNodePort"])
+    return held, ports
 
 
 def allocated(

@@ -6,10 +6,10 @@ halves of a TLS secret belong together is not checked.
 
 from __future__ import annotations
 
-import json
 from base64 import b64decode, b64encode
 from typing import Any
 
+from svclab.apiserver import go_json
 from svclab.apiserver.strategy import formats, metadata, printed
 from svclab.apiserver.strategy.errors import FieldError, all_wrong, forbidden, required, too_long, wrong
 from svclab.apiserver.strategy.kind import AGE, NAME, Column, Strategy
@@ -112,8 +112,10 @@ def _json_errors(data: Body, key: str) -> list[FieldError]:
     if key not in data:
         return [required(path)]
     try:
-        good = isinstance(json.loads(b64decode(data[key])), dict)
-    except ValueError:
-        good = False
-    # The API server adds what Go's decoder says.
-    return [] if good else [wrong(path, "<secret contents redacted>", "invalid character")]
+        read = go_json.decoded(b64decode(data[key]))
+    except go_json.JsonError as error:
+        return [wrong(path, "<secret contents redacted>", str(error))]
+    if read is None or isinstance(read, dict):
+        return []
+    said = f"json: cannot unmarshal {go_json.named(read)} into Go value of type map[string]interface {{}}"
+    return [wrong(path, "<secret contents redacted>", said)]

@@ -16,7 +16,7 @@ import msgspec
 from svclab.apiserver.strategy import formats, metadata
 from svclab.apiserver.strategy.errors import FieldError
 from svclab.apiserver.strategy.metadata import Body, NameRule
-from svclab.apiserver.strategy.normal_form import normal_form
+from svclab.apiserver.strategy.normal_form import normal_form, ordered
 from svclab.apiserver.strategy.printed import age
 
 
@@ -55,6 +55,11 @@ class Strategy:
         kept = normal_form(self.kind, obj)
         self.set_defaults(kept)
         return kept
+
+    def ordered(self, obj: Body) -> Body:
+        """`obj` with its fields in the order in which Go writes them."""
+        found: Body = ordered(self.kind, obj)
+        return found
 
     def set_defaults(self, kept: Body) -> None:
         """Writes defaults into `kept`, which belongs to the caller."""

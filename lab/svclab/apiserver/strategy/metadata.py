@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from svclab.apiserver.strategy import formats
 from svclab.apiserver.strategy.errors import FieldError, all_wrong, forbidden, go_json, required, too_long, wrong
+from svclab.apiserver.strategy.normal_form import ordered
 
 Body: TypeAlias = dict[str, Any]
 NameRule: TypeAlias = Callable[[str], list[str]]
@@ -138,7 +139,8 @@ def owners_errors(owners: Iterable[Body] | None, path: str) -> list[FieldError]:
                     "Only one reference can have Controller set to true. "
                     f'Found "true" in references for {controller} and {this}'
                 )
-                found.append(wrong(path, list(owners or ()), said))
+                shown = [ordered("OwnerReference", each) for each in owners or ()]
+                found.append(wrong(path, shown, said))
             else:
                 controller = this
     return found
@@ -146,7 +148,9 @@ def owners_errors(owners: Iterable[Body] | None, path: str) -> list[FieldError]:
 
 def _owner_errors(owner: Body, path: str) -> list[FieldError]:
     version, kind = owner.get("apiVersion", ""), owner.get("kind", "")
-    found = [] if version else [wrong(f"{path}.apiVersion", version, "version must not be empty")]
+    # Go reads a version of more than two parts as none.
+    good = version.count("/") < 2 and version.rpartition("/")[2]
+    found = [] if good else [wrong(f"{path}.apiVersion", version, "version must not be empty")]
     for field in ("kind", "name", "uid"):
         if not owner.get(field):
             found.append(wrong(f"{path}.{field}", "", "must not be empty"))

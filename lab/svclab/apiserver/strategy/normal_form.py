@@ -38,6 +38,22 @@ def normal_form(kind: str, value: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
+def ordered(kind: str, value: Any) -> Any:
+    """`value` of this kind with its fields as Go writes them: of structs in the order of the type, of maps sorted.
+
+    What the kind does not know stays, at the end.
+    """
+    if kind in FIELDS and isinstance(value, dict):
+        fields, _ = shape(kind)
+        found = {name: ordered(written, value[name]) for name, (_, written) in fields.items() if name in value}
+        return found | {key: each for key, each in value.items() if key not in found}
+    if kind[0] == "[" and isinstance(value, list):
+        return [ordered(kind[1:], each) for each in value]
+    if kind[0] == "{" and isinstance(value, dict):
+        return {key: ordered(kind[1:], value[key]) for key in sorted(value)}
+    return value
+
+
 def copied(body: dict[str, Any]) -> dict[str, Any]:
     """JSON values of one's own, to be changed: dicts and lists are new at every level."""
     return {key: _copied(each) for key, each in body.items()}

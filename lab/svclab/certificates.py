@@ -1,25 +1,29 @@
-"""A certificate authority for one test cluster.
+"""A certificate authority: for a lab, or for a control plane that a test starts.
 
-In: names and addresses. Out: PEM text. Keys are elliptic (P-256): made in under a millisecond, where RSA takes
-a tenth of a second each. Certificates hold for a week and start an hour ago, so a clock that is set back hurts no test.
-The subject of a client certificate is who Kubernetes takes the client for: common name = user, organization = group.
+In: names and addresses. Out: PEM text. The subject of a client certificate is who Kubernetes takes the client for:
+common name = user, organization = group. Keys are elliptic (P-256): made in under a millisecond, where RSA takes a
+tenth of a second. Certificates begin an hour ago, so that a clock that is set back does not hurt, and last for ten
+years: there is no rotation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from hashlib import sha512
 from ipaddress import ip_address
 
+import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # FIPS 186-4, D.1.2.3
+YEARS = timedelta(days=3650)
 
-@dataclass(frozen=True, slots=True)
-class KeyPair:
+
+class KeyPair(msgspec.Struct, frozen=True):
     """A certificate and its private key, both PEM."""
 
     certificate: str
@@ -27,22 +31,19 @@ class KeyPair:
 
 
 class Authority:
-    """Issues certificates that everything holding `self.certificate` trusts."""
+    """Issues certificates that everything holding `self.certificate` trusts.
 
-    def __init__(self, name: str) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
+    With a `secret`, machines that share it and nothing else have one authority: the key follows from it, and who trusts
+    one of their certificates of the same name trusts what any of them issues.
+    """
+
+    def __init__(self, name: str, secret: str = "") -> None:
+        self._key = _key_of(secret) if secret else ec.generate_private_key(ec.SECP256R1())
         self._name = _name(name)
-        usage = x509.KeyUsage(
-            digital_signature=True,
-            key_cert_sign=True,
-            crl_sign=True,
-            content_commitment=False,
-            key_encipherment=False,
-            data_encipherment=False,
-            key_agreement=False,
-            encipher_only=False,
-            decipher_only=False,
-        )
+        usages = ("digital_signature", "key_cert_sign", "crl_sign")
+        others = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
+        only = ("encipher_only", "decipher_only")
+        usage = x509.KeyUsage(**dict.fromkeys(usages, True), **dict.fromkeys((*others, *only), False))
         self._certificate = (
             _template(self._name, self._name, self._key)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
@@ -51,6 +52,7 @@ class Authority:
             .sign(self._key, hashes.SHA256())
         )
         self.certificate = _pem(self._certificate)
+        self.key = _key_pem(self._key)
 
     def server(self, name: str, addresses: Iterable[str]) -> KeyPair:
         """For a server reached under `addresses`: host names and IP addresses in any mix."""
@@ -74,8 +76,13 @@ class Authority:
         return KeyPair(_pem(template.sign(self._key, hashes.SHA256())), _key_pem(key))
 
 
+def _key_of(secret: str) -> ec.EllipticCurvePrivateKey:
+    digest = int.from_bytes(sha512(secret.encode()).digest())  # twice as long as the order: no number is likelier
+    return ec.derive_private_key(digest % (P256_ORDER - 1) + 1, ec.SECP256R1())
+
+
 def signing_key() -> str:
-    """A private key alone, PEM: what service-account tokens are signed with."""
+    """A private key alone, PEM: what service account tokens are signed with."""
     return _key_pem(ec.generate_private_key(ec.SECP256R1()))
 
 
@@ -87,7 +94,7 @@ def _template(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivat
         public_key=key.public_key(),
         serial_number=x509.random_serial_number(),
         not_valid_before=now - timedelta(hours=1),
-        not_valid_after=now + timedelta(days=7),
+        not_valid_after=now + YEARS,
     )
 
 

@@ -1,61 +1,19 @@
-"""Processes that outlive the kubelet: found again by number and start time, watched by pidfd, ended by signal.
+"""The ends of processes that the kubelet started, and of those that it found: watched by pidfd, reaped if ours.
 
-In: pids. Out: `Process` values, signals sent to the right process or to none, and from `Deaths` a call when a watched
-process has ended. A process that was reused is never touched: its start time differs.
+In: identities. Out: `ended`, or from `Deaths` a call.
 """
 
 from __future__ import annotations
 
 import os
 import select
-import signal
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from svclab.kubelet.pods import Process
-
-
-def identified(pid: int) -> Process:
-    """The process that has this number now. Raises OSError if there is none."""
-    text = Path(f"/proc/{pid}/stat").read_text()
-    return Process(pid, int(text.rpartition(")")[2].split()[19]))
-
-
-def alive(process: Process) -> bool:
-    """Is it there, and no zombie?"""
-    try:
-        words = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return False
-    return int(words[19]) == process.began and words[0] not in "ZX"
-
-
-def opened(process: Process) -> int | None:
-    """A pidfd, None if the process is gone."""
-    try:
-        descriptor = os.pidfd_open(process.pid)
-    except OSError:
-        return None
-    if alive(process):
-        return descriptor
-    os.close(descriptor)
-    return None
-
-
-def signalled(process: Process, number: signal.Signals) -> bool:
-    """Sends a signal; False if the process is gone."""
-    descriptor = opened(process)
-    if descriptor is None:
-        return False
-    try:
-        signal.pidfd_send_signal(descriptor, number)
-    except ProcessLookupError:
-        return False
-    finally:
-        os.close(descriptor)
-    return True
+from svclab.identity import Identity
+from svclab.processes import watched
 
 
 def child_of(pid: int) -> int | None:
@@ -67,9 +25,9 @@ def child_of(pid: int) -> int | None:
     return int(words[0]) if words else None
 
 
-def ended(process: Process, seconds: float) -> bool:
+def ended(process: Identity, seconds: float) -> bool:
     """Waits for a process to end; False if it has not within so many seconds."""
-    descriptor = opened(process)
+    descriptor = watched(process)
     if descriptor is None:
         return True
     try:
@@ -90,9 +48,9 @@ class Deaths:
         self._thread = threading.Thread(target=self._wait, name="deaths", daemon=True)
         self._thread.start()
 
-    def watch(self, process: Process, call: Callable[[], None]) -> None:
+    def watch(self, process: Identity, call: Callable[[], None]) -> None:
         """At once, if it is gone already."""
-        descriptor = opened(process)
+        descriptor = watched(process)
         if descriptor is None:
             with suppress(ChildProcessError):
                 os.waitpid(process.pid, os.WNOHANG)

@@ -1,0 +1,77 @@
+"""One address family at work: its writer, its pipeline, its pace, and what is remembered between passes."""
+
+from __future__ import annotations
+
+from svcagent import names
+from svcagent import node as host
+from svcagent.dialect import Dialect, dialect
+from svcagent.doubts import Doubts
+from svcagent.healthcheck import HealthChecks
+from svcagent.options import Options
+from svcagent.pace import Pace
+from svcagent.patch import Patch
+from svcagent.pipeline import Pipeline
+from svcagent.resolve import NodeView
+from svcagent.status import FamilyState
+from svcagent.triggers import Triggers
+from svcagent.writing import Way, Writer
+from svckube.objects import Node
+from svcnet import accounting, links, notices
+
+
+class Family:
+    """The state of the loop that each family has of its own. `announced` is whether the kernel tells of changes."""
+
+    def __init__(self, writer: Writer, options: Options, checks: HealthChecks, started: float) -> None:
+        self._options = options
+        self.checks = checks
+        self.writer = writer
+        self.iptables = writer.iptables
+        self.name = self.iptables.family
+        self.random_fully = self.iptables.random_fully()
+        self.drop_invalid = not host.conntrack_is_liberal()
+        self.pace = Pace(options.min_sync_period, options.sync_period, max_retry=options.sync_period)
+        self.touched: set[str] = set()
+        self.triggers = Triggers(started)
+        self.pipeline: Pipeline | None = None
+        self.doubts = Doubts()
+        self.state = FamilyState(writer=writer.way)
+        self.failures = 0
+        self.check_failures: dict[str, str] = {}
+        self.announced = self.iptables.on_nft()
+        self.glance_at = 0.0
+        self._fingerprint = b""
+
+    def write(self, patch: Patch) -> Way:
+        """Puts a patch into the kernel; IptablesError if that fails, perhaps half way."""
+        way = self.writer.write(patch)
+        if not self.announced:
+            self._fingerprint = self._seen()
+        return way
+
+    def looks_different(self) -> bool:
+        """Whether the legacy tables are not as large as after our last write, or as at the last look."""
+        seen, before = self._seen(), self._fingerprint
+        self._fingerprint = seen
+        return seen != before
+
+    def _seen(self) -> bytes:
+        try:
+            return notices.fingerprint(self.name, "filter", "nat")
+        except OSError:
+            return b""  # no such table any more: that differs from every other answer
+
+    def facts(self, node_name: str, node: Node | None) -> tuple[Dialect, NodeView]:
+        """What shapes the rules now. LinkError if the node's addresses cannot be read."""
+        labels = node.metadata.labels if node else None
+        shape = dialect(
+            self._options,
+            self.name,
+            node,
+            links.local_addresses(),
+            random_fully=self.random_fully,
+            drop_invalid=self.drop_invalid,
+            accounting=accounting.ensure(names.COUNTERS),
+        )
+        zone = labels.zone if labels else ""
+        return shape, NodeView(node_name, zone, self._options.external_ip_ranges)

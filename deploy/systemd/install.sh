@@ -1,0 +1,72 @@
+#!/bin/sh
+# Installs svcplane as systemd services: programs in /opt/svcplane, configuration in /etc/svcplane, units.
+#
+#   install.sh [--programs DIR] [--root DIR] UNIT...      UNIT: agent dns apiserver controllers kubelet
+#
+# --programs DIR   use svcplane's programs in DIR instead of making /opt/svcplane from this checkout
+# --root DIR       put the files below DIR and start nothing; with --programs
+#
+# It may be repeated: what is there is replaced, but for files in /etc/svcplane, which are left as they are.
+set -eu
+cd "$(dirname "$0")"
+
+root= programs= units=
+while [ $# -gt 0 ]; do
+    case $1 in
+    --programs) programs=$2; shift ;;
+    --root) root=$2; shift ;;
+    agent | dns | apiserver | controllers | kubelet) units="$units $1" ;;
+    *) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 2 ;;
+    esac
+    shift
+done
+[ -n "$units" ] || { echo "install.sh: which units? agent dns apiserver controllers kubelet" >&2; exit 2; }
+[ -z "$root" ] || [ -n "$programs" ] || { echo "install.sh: --root needs --programs" >&2; exit 2; }
+[ "$(id -u)" = 0 ] || { echo "install.sh: run it as root" >&2; exit 1; }
+
+need() {
+    command -v "$1" >/dev/null || { echo "install.sh: $1 is not installed (apt-get install $2)" >&2; exit 1; }
+}
+case $units in *agent* | *kubelet*) need iptables iptables ;; esac
+case $units in *kubelet*) need ip iproute2 ;; esac
+
+if [ -z "$programs" ]; then
+    need python3 python3-venv
+    extra=
+    case $units in *apiserver* | *controllers* | *kubelet*) extra='[lab]' ;; esac
+    # A copy, since the build writes beside what it builds.
+    source=$(mktemp -d)
+    trap 'rm -rf "$source"' EXIT
+    tar -C ../.. -cf - README.md pyproject.toml kube net agent dns lab | tar -C "$source" -xf -
+    python3 -m venv /opt/svcplane ||
+        { echo "install.sh: no Python 3.11 with venv (apt-get install python3-venv)" >&2; exit 1; }
+    /opt/svcplane/bin/pip install --quiet --disable-pip-version-check --upgrade "svcplane$extra @ file://$source"
+    programs=/opt/svcplane/bin
+    for name in agent dns lab; do
+        ln -sf "$programs/svcplane-$name" "/usr/local/bin/svcplane-$name"
+    done
+fi
+
+mkdir -p "$root/etc/systemd/system"
+[ -d "$root/etc/svcplane" ] || mkdir -m 0700 "$root/etc/svcplane"
+for unit in $units; do
+    sed "s|/opt/svcplane/bin|$programs|" "svcplane-$unit.service" >"$root/etc/systemd/system/svcplane-$unit.service"
+    for file in etc/"$unit".*; do
+        [ -e "$root/etc/svcplane/${file#etc/}" ] || install -m 0600 "$file" "$root/etc/svcplane/"
+    done
+done
+
+# Nothing to start where systemd does not run: an image, a container.
+[ -z "$root" ] && [ -d /run/systemd/system ] || { echo "installed, nothing started:$units"; exit 0; }
+systemctl daemon-reload
+for unit in $units; do
+    systemctl enable --quiet "svcplane-$unit"
+    kubeconfig=/etc/svcplane/$unit.kubeconfig
+    if [ "$unit" != apiserver ] && [ ! -e "$kubeconfig" ]; then
+        echo "svcplane-$unit is enabled; put its kubeconfig at $kubeconfig, then: systemctl start svcplane-$unit"
+        continue
+    fi
+    # Ready may be long after: when the API server has answered.
+    systemctl restart --no-block "svcplane-$unit"
+    echo "svcplane-$unit is starting: journalctl -u svcplane-$unit"
+done

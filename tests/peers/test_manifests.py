@@ -1,0 +1,143 @@
+"""The shipped manifests before the real kube-apiserver; the Helm chart, as the real helm renders it, by their side."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from peers.control_plane import ApiError, ControlPlane
+from support.waiting import eventually
+
+pytestmark = pytest.mark.peers
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+CHART = DEPLOY / "helm/svcplane"
+SERVER = "agent.apiServer=https://192.168.56.10:6443"
+Objects = dict[tuple[str, str], dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def plane(binaries: Path) -> Iterator[ControlPlane]:
+    """One that lets pods be privileged, as kubeadm starts it."""
+    with ControlPlane(binaries, apiserver_flags=["--allow-privileged"]) as running:
+        yield running
+
+
+def kustomized(binaries: Path, overlay: str) -> str:
+    return _ran(binaries / "kubectl", "kustomize", DEPLOY / "kustomize/overlays" / overlay)
+
+
+def templated(binaries: Path, *values: str) -> str:
+    flags = [word for value in values for word in ("--set", value)]
+    return _ran(binaries / "helm", "template", "svcplane", CHART, "--kube-version", "1.36.3", *flags)
+
+
+def _ran(*argv: str | Path) -> str:
+    done = subprocess.run(argv, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def objects(text: str) -> Objects:
+    """By kind and name; files in ConfigMaps decoded, and without the hash that kustomize adds to their names."""
+    found = {}
+    for each in yaml.safe_load_all(re.sub(r"(name: svcplane-agent)-[0-9a-z]{10}\b", r"\1", text)):
+        if each["kind"] == "ConfigMap":
+            each["data"] = {name: yaml.safe_load(file) for name, file in each["data"].items()}
+        found[each["kind"], each["metadata"]["name"]] = each
+    return found
+
+
+def pod_of(text: str, kind: str) -> dict[str, Any]:
+    """The pod of a workload, as its controller would make it, without its account, which a dry run does not make."""
+    (workload,) = (each for (found, _), each in objects(text).items() if found == kind)
+    spec = workload["spec"]["template"]["spec"] | {"serviceAccountName": "default"}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "one"}, "spec": spec}
+
+
+@pytest.mark.parametrize("overlay", ["agent", "dns", "both"])
+def test_the_api_server_takes_every_object(plane: ControlPlane, binaries: Path, overlay: str) -> None:
+    text = kustomized(binaries, overlay)
+    for (kind, _), each in objects(text).items():
+        if kind == "Namespace":
+            plane.apply(each)
+    said = plane.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=text)
+    assert len(said.splitlines()) == len(objects(text)), said
+
+
+def test_the_chart_is_what_kustomize_makes(binaries: Path) -> None:
+    assert objects(templated(binaries, SERVER)) == objects(kustomized(binaries, "both"))
+
+
+@pytest.mark.parametrize(
+    ("values", "missing"),
+    [
+        pytest.param(
+            ["agent.enabled=false"], [("DaemonSet", "svcplane-agent"), ("ConfigMap", "svcplane-agent")], id="dns"
+        ),
+        pytest.param(
+            ["dns.enabled=false", SERVER], [("Deployment", "svcplane-dns"), ("Service", "kube-dns")], id="agent"
+        ),
+        pytest.param(["dns.service.create=false", SERVER], [("Service", "kube-dns")], id="service-is-there"),
+        pytest.param(
+            ["agent.createNamespace=false", SERVER], [("Namespace", "svcplane-system")], id="namespace-is-there"
+        ),
+        pytest.param(["dns.networkPolicy=false", SERVER], [("NetworkPolicy", "svcplane-dns")], id="no-policy"),
+    ],
+)
+def test_parts_can_be_left_out(binaries: Path, values: list[str], missing: list[tuple[str, str]]) -> None:
+    everything, found = objects(templated(binaries, SERVER)), objects(templated(binaries, *values))
+    assert found.items() <= everything.items()
+    assert not set(missing) & set(found)
+    assert set(missing) <= set(everything)
+
+
+def test_verified_pods_need_a_right(binaries: Path) -> None:
+    role = objects(templated(binaries, SERVER, "dns.pods=verified"))["ClusterRole", "svcplane-dns"]
+    assert role["rules"][0]["resources"] == ["services", "namespaces", "pods"]
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"),
+    [
+        pytest.param("dns.pods=maybe", "'/dns/pods': value must be one of", id="no-such-mode"),
+        pytest.param("dns.ttl=4000", "'/dns/ttl': maximum", id="ttl-too-long"),
+        pytest.param("agent.apiserver=x", "'/agent': additional properties 'apiserver' not allowed", id="misspelt"),
+        pytest.param("agent.apiServer=192.168.56.10", "'/agent/apiServer': ", id="no-url"),
+        pytest.param("agent.apiServer=", "the API server's own address", id="not-said"),
+    ],
+)
+def test_values_are_checked(binaries: Path, value: str, complaint: str) -> None:
+    argv = (binaries / "helm", "template", CHART, "--kube-version", "1.36.3", "--set", value)
+    done = subprocess.run(argv, capture_output=True, text=True)
+    assert (done.returncode, complaint in done.stderr) == (1, True), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("overlay", "kind", "level", "refused"),
+    [
+        pytest.param("dns", "Deployment", "restricted", "", id="dns-restricted"),
+        pytest.param("agent", "DaemonSet", "privileged", "", id="agent-privileged"),
+        pytest.param(
+            "agent", "DaemonSet", "baseline", 'violates PodSecurity "baseline:latest"', id="agent-not-baseline"
+        ),
+    ],
+)
+def test_pod_security(plane: ControlPlane, binaries: Path, overlay: str, kind: str, level: str, refused: str) -> None:
+    """Each pod is taken at the level that is claimed, and the agent's at no stricter one."""
+    namespace = f"{overlay}-{level}"
+    labels = {"pod-security.kubernetes.io/enforce": level}
+    plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}})
+    eventually(lambda: plane.has_service_account(namespace), f"namespace {namespace} takes pods")
+    pod = pod_of(kustomized(binaries, overlay), kind)
+    if not refused:
+        plane.request("POST", f"/api/v1/namespaces/{namespace}/pods?dryRun=All", pod)
+        return
+    with pytest.raises(ApiError, match=refused):
+        plane.request("POST", f"/api/v1/namespaces/{namespace}/pods?dryRun=All", pod)
