@@ -228,6 +228,12 @@ def _unread(asked: Asked, ours: Heard, theirs: Heard, there: Callable[[str], boo
     return not asked.wellformed and theirs.rcode == 1 and ours.rcode in (0, 3) and asked.packet[11] > 0
 
 
+def _surplus(asked: Asked, ours: Heard, theirs: Heard, there: Callable[[str], bool]) -> bool:
+    """PTR of an address, asked for by a name below the address's own."""
+    below = re.fullmatch(r"(?:[^.]+\.){1,3}((?:[0-9a-f]\.){32}ip6\.arpa\.)", asked.name.lower())
+    return below is not None and asked.type == PTR and (ours.rcode, theirs.rcode) == (3, 0)
+
+
 ACCEPTED = (
     Accepted("A name that exists is never NXDOMAIN.", _exists),
     Accepted("Case.", _case),
@@ -237,6 +243,7 @@ ACCEPTED = (
     Accepted("A slice whose Service is gone", _gone),
     Accepted("`ns.dns` and NS name the addresses", _own),
     Accepted("Names of the cluster below a reverse zone", _below_reverse),
+    Accepted("A name below that of an IPv6 address", _surplus),
     Accepted("A reply that is cut", _fuller),
     Accepted("What EDNS options and other additional records hold", _unread),
     Accepted("A message that is cut short is FORMERR", _cut),
