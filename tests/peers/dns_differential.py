@@ -215,17 +215,23 @@ def _below_reverse(asked: Asked, ours: Heard, theirs: Heard, there: Callable[[st
     return below is not None and (ours.rcode, theirs.rcode) == (3, 0)
 
 
-def _fuller(asked: Asked, ours: Heard, theirs: Heard, there: Callable[[str], bool]) -> bool:
-    """Both cut, ours with a record or two more."""
+def _cut_elsewhere(asked: Asked, ours: Heard, theirs: Heard, there: Callable[[str], bool]) -> bool:
+    """Both cut, at about as many records: ours come in changing order, and addresses differ in size."""
     if ours.without_sections() != theirs.without_sections() or not int(ours.flags or "0", 2) << 4 & TC:
         return False
     counts = [sum(int(count) for (count,) in each.sections) for each in (ours, theirs)]
-    return 0 < counts[0] - counts[1] <= 2
+    return abs(counts[0] - counts[1]) <= 3
 
 
 def _unread(asked: Asked, ours: Heard, theirs: Heard, there: Callable[[str], bool]) -> bool:
     """Only what the additional record holds can be what CoreDNS does not like."""
     return not asked.wellformed and theirs.rcode == 1 and ours.rcode in (0, 3) and asked.packet[11] > 0
+
+
+def _surplus(asked: Asked, ours: Heard, theirs: Heard, there: Callable[[str], bool]) -> bool:
+    """PTR of an address, asked for by a name below the address's own."""
+    below = re.fullmatch(r"(?:[^.]+\.){1,3}((?:[0-9a-f]\.){32}ip6\.arpa\.)", asked.name.lower())
+    return below is not None and asked.type == PTR and (ours.rcode, theirs.rcode) == (3, 0)
 
 
 ACCEPTED = (
@@ -237,7 +243,8 @@ ACCEPTED = (
     Accepted("A slice whose Service is gone", _gone),
     Accepted("`ns.dns` and NS name the addresses", _own),
     Accepted("Names of the cluster below a reverse zone", _below_reverse),
-    Accepted("A reply that is cut", _fuller),
+    Accepted("A name below that of an IPv6 address", _surplus),
+    Accepted("A reply that is cut", _cut_elsewhere),
     Accepted("What EDNS options and other additional records hold", _unread),
     Accepted("A message that is cut short is FORMERR", _cut),
 )
