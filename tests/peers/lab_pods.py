@@ -9,7 +9,9 @@ from __future__ import annotations
 import itertools
 import json
 import threading
+import time
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +20,7 @@ from peers.reach import Answer, HttpServer
 from support.waiting import eventually
 
 PAUSE_SECONDS = 0.1
+BEAT_SECONDS = 10.0  # as kubelets do; a node that is silent for 50 loses its pods
 NODES = {"node1": "192.168.56.11", "node2": "192.168.56.12"}
 
 
@@ -66,9 +69,21 @@ class Kubelets:
         return not ready["spec"].pop("taints", None) or self._said("PUT", f"/api/v1/nodes/{name}", ready).status == 200
 
     def _run(self) -> None:
+        beaten = time.monotonic()
         while not self._stop.wait(PAUSE_SECONDS):
             with suppress(OSError):  # the server may be away
                 self._look()
+                if time.monotonic() > beaten + BEAT_SECONDS:
+                    beaten = time.monotonic()
+                    self._beat()
+
+    def _beat(self) -> None:
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        for name in NODES:
+            found = json.loads(self._said("GET", f"/api/v1/nodes/{name}").body)
+            for condition in found["status"]["conditions"]:
+                condition["lastHeartbeatTime"] = now
+            self._said("PUT", f"/api/v1/nodes/{name}/status", found)
 
     def _look(self) -> None:
         for pod in json.loads(self._said("GET", "/api/v1/pods").body)["items"]:

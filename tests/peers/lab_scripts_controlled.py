@@ -146,7 +146,7 @@ patch deployment web -p '{"spec":{"strategy":{"rollingUpdate":null,"type":"Recre
 set image deployment/web nginx=nginx:9
 rollout status deployment/web --timeout=20s | lines successfully
 wait deploy web --for=jsonpath={.status.readyReplicas}=3 --timeout=10s
-describe deployment web | lines ^(Replicas|StrategyType|  Available|  Progressing)
+describe deployment web | lines ^(Replicas|StrategyType)
 scale deployment web --replicas=0
 wait deploy web --for=jsonpath={.metadata.generation}={.status.observedGeneration} --timeout=1s | lines ^$
 wait pods -l app=web --for=delete --timeout=20s | lines ^$
@@ -188,8 +188,7 @@ file pod.yml
   apiVersion: v1
   kind: Pod
   metadata: {name: named, labels: {app: named}}
-  spec:
-    {hostname: one, subdomain: named, containers: [{name: a, image: nginx, ports: [{containerPort: 80, name: web}]}]}
+  spec: {hostname: one, subdomain: named, containers: [{name: a, image: x, ports: [{containerPort: 80, name: web}]}]}
   ---
   apiVersion: v1
   kind: Service
@@ -200,8 +199,7 @@ file pod.yml
   apiVersion: v1
   kind: Pod
   metadata: {name: named, labels: {app: named}}
-  spec:
-    {hostname: one, subdomain: named, containers: [{name: a, image: nginx, ports: [{containerPort: 80, name: web}]}]}
+  spec: {hostname: one, subdomain: named, containers: [{name: a, image: x, ports: [{containerPort: 80, name: web}]}]}
   ---
   apiVersion: v1
   kind: Service
