@@ -1,8 +1,8 @@
 """Certificates and kubeconfigs of one machine of the Vagrant cluster; run by provision.sh, as root.
 
 In: the secret that all machines share (SVCPLANE_SECRET), this machine's role and name, the control plane's address.
-Out: files below /etc/svcplane; with --kubeadm on the control machine the authority for kubeadm too. What is there and
-complete stays. Every machine can issue for every other: it is a cluster for trying things out.
+Out: files below /etc/svcplane (SVCPLANE_ETC); with --kubeadm on the control machine the authority for kubeadm too. What
+is there and complete stays. Every machine can issue for every other: it is a cluster for trying things out.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from svclab.certificates import Authority, KeyPair, signing_key
 from svclab.cluster.state import write
 
-ETC = Path("/etc/svcplane")
+ETC = Path(os.environ.get("SVCPLANE_ETC", "/etc/svcplane"))
 NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
 FIRST_SERVICE = "10.96.0.1"
 

@@ -3,7 +3,7 @@
 ADMIN=/etc/svcplane/admin.kubeconfig
 
 provision_control() {
-    install apiserver controllers
+    install_units apiserver controllers
     credentials
     local pki=/etc/svcplane/pki
     flags SVCPLANE_APISERVER_FLAGS apiserver.env \
@@ -16,7 +16,7 @@ provision_control() {
 }
 
 provision_node() {
-    install agent dns kubelet
+    install_units agent dns kubelet
     credentials
     local forward=
     if grep -q '^nameserver' /etc/resolv.conf; then forward=--forward=/etc/resolv.conf; fi

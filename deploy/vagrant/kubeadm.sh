@@ -9,7 +9,7 @@ token=${SVCPLANE_SECRET:0:6}.${SVCPLANE_SECRET:6:16}
 
 provision_control() {
     kubernetes
-    install agent dns
+    install_units agent dns
     credentials --kubeadm
     [ -e "$ADMIN" ] || kubeadm init --apiserver-advertise-address="$address" --service-cidr=10.96.0.0/12 \
         --token="$token" --token-ttl=0 --skip-phases=addon/kube-proxy,addon/coredns --ignore-preflight-errors=NumCPU,Mem
@@ -26,7 +26,7 @@ provision_control() {
 
 provision_node() {
     kubernetes
-    install agent dns
+    install_units agent dns
     credentials
     [ -e /etc/kubernetes/kubelet.conf ] || kubeadm join "$SVCPLANE_CONTROL:6443" --token="$token" \
         --discovery-token-unsafe-skip-ca-verification --ignore-preflight-errors=NumCPU,Mem

@@ -53,7 +53,7 @@ start() {
     done
 }
 
-install() {
+install_units() {
     "$source/deploy/systemd/install.sh" "$@"
 }
 
