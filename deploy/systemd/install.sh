@@ -61,9 +61,12 @@ done
 systemctl daemon-reload
 for unit in $units; do
     systemctl enable --quiet "svcplane-$unit"
-    kubeconfig=/etc/svcplane/$unit.kubeconfig
-    if [ "$unit" != apiserver ] && [ ! -e "$kubeconfig" ]; then
-        echo "svcplane-$unit is enabled; put its kubeconfig at $kubeconfig, then: systemctl start svcplane-$unit"
+    case $unit in
+    apiserver) credentials=/etc/svcplane/pki/apiserver.crt ;;
+    *) credentials=/etc/svcplane/$unit.kubeconfig ;;
+    esac
+    if [ ! -e "$credentials" ]; then
+        echo "svcplane-$unit is enabled and waits for $credentials; then: systemctl start svcplane-$unit"
         continue
     fi
     # Ready may be long after: when the API server has answered.

@@ -1,11 +1,12 @@
 """Runs a program in the sandbox that a systemd unit describes, on a machine where systemd does not run.
 
-    python sandbox.py UNIT -- PROGRAM ARGUMENT...
+    python sandbox.py UNIT STATE -- PROGRAM ARGUMENT...
 
 Applied, by the means that systemd uses: CapabilityBoundingSet=, NoNewPrivileges=, SystemCallFilter= with the sets that
 `systemd-analyze syscall-filter` prints, MemoryDenyWriteExecute=, ProtectSystem=strict with ReadWritePaths=, PrivateTmp=
-and ProtectKernelTunables=. Refused: a unit without one of them, since then nothing would be proved. Not applied:
-users, credentials, address families, and what hides rather than forbids.
+and ProtectKernelTunables=. STATE, if it is not empty, is a folder in the place of StateDirectory=. Refused: a unit
+without one of them, since then nothing would be proved. Not applied: users, credentials, address families, and what
+hides rather than forbids.
 """
 
 from __future__ import annotations
@@ -53,9 +54,9 @@ def argv_of(unit: Path, programs: Path, **variables: str) -> list[str]:
     return words
 
 
-def sandboxed(unit: Path, argv: Sequence[str]) -> list[str]:
-    """The command line that runs `argv` in the unit's sandbox."""
-    return [sys.executable, __file__, str(unit), "--", *argv]
+def sandboxed(unit: Path, argv: Sequence[str], state: str = "") -> list[str]:
+    """The command line that runs `argv` in the unit's sandbox, with a folder in StateDirectory='s place."""
+    return [sys.executable, __file__, str(unit), state, "--", *argv]
 
 
 def allowed(unit: dict[str, list[str]]) -> set[str]:
@@ -77,13 +78,15 @@ def _expanded(word: str) -> set[str]:
     return {name for each in words for name in _expanded(each)}
 
 
-def protect_files(unit: dict[str, list[str]]) -> None:
+def protect_files(unit: dict[str, list[str]], state: str) -> None:
     """In a mount namespace of its own: everything is read-only but for the paths that the unit names."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(NEW_MOUNTS):
         raise OSError(ctypes.get_errno(), "unshare")
     _mount("--make-rprivate", "/")
     writable = [path for line in unit["ReadWritePaths"] for path in line.split()]
+    if state:
+        writable.append(state)
     _mount("--bind", "/proc/sys", "/proc/sys")
     for path in writable:
         _mount("--bind", path, path)
@@ -133,7 +136,7 @@ def main() -> None:
             raise SystemExit(f"{sys.argv[1]} has no {key}=yes")
     if unit["ProtectSystem"] != ["strict"]:
         raise SystemExit(f"{sys.argv[1]} has no ProtectSystem=strict")
-    protect_files(unit)
+    protect_files(unit, sys.argv[2])
     (names,) = unit["CapabilityBoundingSet"]
     kept = "".join(f",+{name.removeprefix('CAP_').lower()}" for name in names.split())
     os.environ["SANDBOX_ENTERED"] = "1"
