@@ -55,6 +55,41 @@ def made(server: LabServer, name: str, **data: str) -> dict[str, Any]:
     return body
 
 
+INDENTED = [
+    (MAPS, {"User-Agent": "curl/8.1"}, True),
+    (MAPS, {"User-Agent": "Wget/1.21"}, True),
+    (MAPS, {"User-Agent": "kubectl/v1.36.3"}, False),
+    (f"{MAPS}?pretty=true", {}, True),
+    (f"{MAPS}?pretty=0", {"User-Agent": "curl/8.1"}, False),
+    (f"{MAPS}/nowhere", {"User-Agent": "curl/8.1"}, True),
+    ("/version", {}, True),
+    ("/api/v1", {}, False),
+    ("/openapi/v3", {"User-Agent": "curl/8.1"}, False),
+]
+
+
+@pytest.mark.parametrize(("path", "headers", "indented"), INDENTED, ids=[f"{row[0]} {row[1]}" for row in INDENTED])
+def test_people_get_json_with_lines(server: LabServer, path: str, headers: Mapping[str, str], indented: bool) -> None:
+    _, body = asked(server, "GET", path, headers=headers)
+    assert body.startswith(b'{\n  "') is indented
+    assert isinstance(json.loads(body), dict)
+
+
+def test_what_is_not_served_says_so(server: LabServer) -> None:
+    path = "/apis/batch/v1/namespaces/default/jobs"
+    assert server.request("GET", path).status == 200
+    refused = server.request("POST", path, {})
+    assert (refused.status, json.loads(refused.body)["message"]) == (
+        501,
+        "jobs.batch are not served by this cluster's API server",
+    )
+
+
+def test_a_token_of_nowhere_is_refused_for_its_namespace(server: LabServer) -> None:
+    refused = server.request("POST", "/api/v1/namespaces/nowhere/serviceaccounts/robot/token", {})
+    assert json.loads(refused.body)["message"] == 'namespaces "nowhere" not found'
+
+
 def who(server: LabServer, headers: Mapping[str, str], administrator: bool = False) -> tuple[int, dict[str, Any]]:
     path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
     answer, body = asked(server, "POST", path, {}, headers, administrator)

@@ -102,6 +102,7 @@ MODIFIED = (
     "please apply your changes to the latest version and try again"
 )
 NOT_LABELS = ' "" is invalid: patch: Invalid value: "map[metadata:map[labels:1]]": cannot restore map from int64'
+UNKNOWN = "unknown patch type: {0} in map: map[$patch:{0}]"
 REFUSED = [
     ("merge-patch", [], 400, f"{DECODING} array {NOT_A_MAP}"),
     ("strategic-merge-patch", 1, 400, f"json: cannot unmarshal number {NOT_A_MAP}"),
@@ -112,7 +113,13 @@ REFUSED = [
     ("merge-patch", {"metadata": {"name": "two"}}, 400, OTHER_NAME),
     ("merge-patch", {"metadata": {"resourceVersion": "1"}}, 409, MODIFIED),
     ("strategic-merge-patch", {"metadata": {"labels": 1}}, 422, NOT_LABELS),
-    ("strategic-merge-patch", {"metadata": {"$patch": "foo"}}, 500, "unknown patch type: foo in map: map[$patch:foo]"),
+    ("strategic-merge-patch", {"metadata": {"$patch": "foo"}}, 500, UNKNOWN.format("foo")),
+    (
+        "strategic-merge-patch",
+        {"data": {"$patch": "merge"}},
+        500,
+        UNKNOWN.format("merge"),
+    ),
 ]
 
 

@@ -71,6 +71,21 @@ FIELDS = [
 ]
 
 
+EVENT = {"metadata": {"name": "e"}, "involvedObject": {"kind": "Pod"}, "reportingComponent": "kubelet"}
+
+
+def test_both_views_of_events_have_words_of_their_own() -> None:
+    for view, text in (
+        ("/events", "involvedObject.kind=Pod,reportingComponent=kubelet"),
+        ("events.k8s.io/events", "regarding.kind=Pod,reportingController=kubelet"),
+    ):
+        terms = parsed_fields(text, supported_fields(view, True), "")
+        assert Selection(view, (), terms).selects(EVENT)
+        assert not Selection(view, (), terms).selects({**EVENT, "involvedObject": {}})
+    with pytest.raises(SelectorError, match="involvedObject"):
+        parsed_fields("involvedObject.kind=Pod", supported_fields("events.k8s.io/events", True), "{}")
+
+
 @pytest.mark.parametrize(("text", "selected"), FIELDS, ids=[row[0] for row in FIELDS])
 def test_fields(text: str, selected: bool) -> None:
     terms = parsed_fields(text, supported_fields("/pods", True), "")

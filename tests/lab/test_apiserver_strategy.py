@@ -223,6 +223,17 @@ def test_the_same_dice_give_the_same(dice: Any) -> None:
     assert one == other
 
 
+def test_fields_stand_where_go_writes_them_and_maps_are_sorted() -> None:
+    given = {"status": {}, "spec": {"type": "x", "selector": {"b": "1", "a": "2"}, "ports": [{"port": 1, "name": "n"}]}}
+    shown = of("", "services").ordered({**given, "more": 1, "kind": "Service"})
+    assert list(shown) == ["kind", "spec", "status", "more"]
+    assert [list(one) for one in (shown["spec"], shown["spec"]["selector"], shown["spec"]["ports"][0])] == [
+        ["ports", "selector", "type"],
+        ["a", "b"],
+        ["name", "port"],
+    ]
+
+
 def held(holdings: Holdings, service: Body | None = None) -> tuple[set[str], set[int]]:
     """What the others have, of all that there is."""
     used = holdings.of_others(service)

@@ -14,7 +14,7 @@ What is different from a real server, on purpose:
 - managedFields are not kept, and server-side apply is refused (415); `kubectl apply` works as it always did.
 - OpenAPI documents have no descriptions, so `kubectl explain` shows types and no prose; tables have no column prose.
 - Protobuf is read but not written: clients that accept JSON as well, and client-go does, get JSON.
-- exec, attach, logs, port-forward and proxy answer 501.
+- exec, attach, logs, port-forward and proxy answer 501, and so does the creation of kinds that are not served.
 - An eviction is a deletion: there are no disruption budgets. No quotas, limits, webhooks, custom resources.
 - History is 4096 changes a resource, and none after a restart: who asks for older changes gets 410 and lists again.
 """
