@@ -1,7 +1,6 @@
 # Part of provision.sh: Kubernetes by kubeadm, without kube-proxy and CoreDNS; svcplane's services in their place.
 # shellcheck shell=bash disable=SC2154
 ADMIN=/etc/kubernetes/admin.conf
-KUBERNETES=v1.36
 export KUBECONFIG=$ADMIN
 
 # kubeadm's form of a token: six and sixteen characters.
@@ -53,10 +52,15 @@ kubernetes() {
     sysctl -q -p /etc/sysctl.d/kubernetes.conf
     swapoff -a
     if ! command -v kubeadm >/dev/null; then
+        if [ -z "${SVCPLANE_KUBERNETES_APT:-}" ]; then
+            echo "SVCPLANE_KUBERNETES_APT is not set: the URL of Kubernetes' apt repository, as its page" \
+                "'Installing kubeadm' names it, with its Release.key" >&2
+            exit 1
+        fi
         packages gpg
         mkdir -p "${key%/*}"
-        curl -fsSL "https://pkgs.k8s.io/core:/stable:/$KUBERNETES/deb/Release.key" | gpg --dearmor --yes -o "$key"
-        echo "deb [signed-by=$key] https://pkgs.k8s.io/core:/stable:/$KUBERNETES/deb/ /" >"$sources"
+        curl -fsSL "${SVCPLANE_KUBERNETES_APT%/}/Release.key" | gpg --dearmor --yes -o "$key"
+        echo "deb [signed-by=$key] ${SVCPLANE_KUBERNETES_APT%/}/ /" >"$sources"
         packages kubelet kubeadm kubectl
     fi
     packages containerd containernetworking-plugins
