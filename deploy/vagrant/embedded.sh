@@ -20,7 +20,7 @@ provision_node() {
     credentials
     local forward=
     if grep -q '^nameserver' /etc/resolv.conf; then forward=--forward=/etc/resolv.conf; fi
-    flags SVCPLANE_AGENT_FLAGS agent.env "--hostname-override=$name" --iptables-writer=netlink
+    flags SVCPLANE_AGENT_FLAGS agent.env "--hostname-override=$name"
     flags SVCPLANE_DNS_FLAGS dns.env "--listen=$address:53" "--http=$address:9153" --ttl=30 --pods=insecure $forward
     flags SVCPLANE_KUBELET_FLAGS kubelet.env "--hostname-override=$name" "--node-ip=$address" "--cluster-dns=$DNS_SERVICE"
     start kubelet agent dns

@@ -35,7 +35,7 @@ provision_node() {
 services() {
     local unit forward=
     if grep -q '^nameserver' /etc/resolv.conf; then forward=--forward=/etc/resolv.conf; fi
-    flags SVCPLANE_AGENT_FLAGS agent.env "--hostname-override=$name" --iptables-writer=netlink
+    flags SVCPLANE_AGENT_FLAGS agent.env "--hostname-override=$name"
     flags SVCPLANE_DNS_FLAGS dns.env "--listen=$address:53" "--http=$address:9153" --ttl=30 --pods=insecure $forward
     start "$@"
     for unit in "$@"; do

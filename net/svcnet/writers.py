@@ -82,8 +82,12 @@ class Iptables(msgspec.Struct, frozen=True):
 
     def random_fully(self) -> bool:
         """Whether MASQUERADE takes --random-fully (1.6.2 and later)."""
+        return self.version() >= (1, 6, 2)
+
+    def version(self) -> tuple[int, ...]:
+        """Such as (1, 8, 9); empty if it cannot be made out."""
         found = re.search(r"v(\d+)\.(\d+)\.(\d+)", _run([self.command(), "--version"])[0])
-        return found is not None and tuple(int(part) for part in found.groups()) >= (1, 6, 2)
+        return tuple(int(part) for part in found.groups()) if found is not None else ()
 
     def works(self) -> bool:
         """Whether the nat table of this family can be read here."""

@@ -137,9 +137,7 @@ def agent_unit(plane: ControlPlane, folder: Path, flavour: Flavour) -> Iterator[
         server = stack.enter_context(plane.reached_from(host.name))
         credentials = {"kubeconfig": str(kubeconfig(plane, "svcplane-agent", server))}
         (folder / "agent.yaml").write_text(json.dumps({**config, "clientConnection": credentials}))
-        # To try netlink first takes a network namespace of its own, and so a right that the unit does not have.
-        writer = "netlink" if flavour == "nft" else "restore"
-        flags = f"--config={folder}/agent.yaml --iptables-flavour={flavour} --iptables-writer={writer}"
+        flags = f"--config={folder}/agent.yaml --iptables-flavour={flavour}"
         yield stack.enter_context(running("svcplane-agent", host, folder, SVCPLANE_AGENT_FLAGS=flags))
 
 
