@@ -29,7 +29,7 @@ from support.dns_questions import ZONE, Asked, Questions
 from support.messages import read
 from support.resolvers import Address, Upstream, over_udp, question
 from support.waiting import eventually
-from svcdns.records import TYPE_NUMBERS
+from svcdns.records import TYPE_NUMBERS, text_of
 
 COREFILE = """\
 .:{{$PORT}} {{
@@ -250,6 +250,14 @@ ACCEPTED = (
 )
 
 
+def as_understood(asked: Asked, ours: Heard) -> Asked:
+    """With the name and the type that came back, where an octet was broken on the way there."""
+    if asked.wellformed or not ours.question:
+        return asked
+    name, kind = text_of(ours.question[:-4]), int.from_bytes(ours.question[-4:-2])
+    return msgspec.structs.replace(asked, name=name, type=kind)
+
+
 class DisagreementError(AssertionError):
     """The two said different things, and nothing in `ACCEPTED` says why."""
 
@@ -343,7 +351,8 @@ class Players:
         for _ in range(3 if theirs.rcode >= 0 else 1):
             ours = heard(exchanged(self._ours, asked))
             if ours != theirs:
-                reasons = [one.because for one in ACCEPTED if one.applies(asked, ours, theirs, self._there)]
+                meant = as_understood(asked, ours)
+                reasons = [one.because for one in ACCEPTED if one.applies(meant, ours, theirs, self._there)]
                 return ours, theirs, reasons[0] if reasons else "?"
         return ours, theirs, ""
 
