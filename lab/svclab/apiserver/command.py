@@ -132,10 +132,13 @@ def _tls(certificate: str, key: str, clients: str) -> ssl.SSLContext:
 
 
 def _own_address(bound: str) -> str:
-    """Where others reach us: the bound address, or the one that a packet to the outside would have."""
-    if not ip_address(bound).is_unspecified:
+    """Where others reach us: the bound address, or the one that a packet to the outside would have.
+
+    Endpoints of the Service `kubernetes` may be no loopback address, so that is looked for then, too.
+    """
+    if not (ip_address(bound).is_unspecified or ip_address(bound).is_loopback):
         return bound
     with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect(("192.0.2.1", 9))
         return str(probe.getsockname()[0])
-    return "127.0.0.1"
+    raise LabError(f"bound to {bound}, and there is no route to the outside: say --advertise-address")
