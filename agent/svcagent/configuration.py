@@ -287,8 +287,9 @@ def _options(values: Mapping[str, Any]) -> Options:
 
 
 def _inert(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Of values by path, those that have no effect and are not the default."""
-    shown = {field.path: field.kind.show(values[field.path]) for field in _INERT if field.path in values}
+    """Of values by path, those that have no effect, are not the default, and are shown as they were asked for."""
+    kept = [field for field in _INERT if field.path in values and field.shown is None]
+    shown = {field.path: field.kind.show(values[field.path]) for field in kept}
     return tuple((path, json.dumps(value)) for path, value in shown.items() if value != FIELDS[path].default)
 
 
