@@ -90,7 +90,7 @@ def test_the_guard_of_loopback_stays_where_a_kubelet_lives(host: Host, flavour: 
 
 
 def test_without_the_right_to_look_it_does_not_say_done(host: Host) -> None:
-    argv = ("setpriv", "--reuid=65534", "--clear-groups", PROGRAM, "cleanup")
+    argv = ("setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin", PROGRAM, "cleanup")
     done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
