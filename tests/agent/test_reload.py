@@ -33,7 +33,12 @@ CHANGES = [
     ("touched", lambda path: path.write_text(path.read_text()), False),
     ("spelled otherwise", lambda path: path.write_text(text(mode="", clusterCIDR="10.1.0.0/8") + "\n"), False),
     ("another value", lambda path: path.write_text(text(clusterCIDR="11.0.0.0/8")), True),
-    ("a field of no effect", lambda path: path.write_text(text(clusterCIDR="10.0.0.0/8", portRange="1-2")), True),
+    (
+        "a field of no effect, which /configz shows",
+        lambda path: path.write_text(text(clusterCIDR="10.0.0.0/8", clientConnection={"burst": 7})),
+        True,
+    ),
+    ("one that is shown to nobody", lambda path: path.write_text(text(clusterCIDR="10.0.0.0/8", portRange="1")), False),
 ]
 
 
