@@ -91,8 +91,10 @@ def protect_files(unit: dict[str, list[str]], state: str) -> None:
     for path in writable:
         _mount("--bind", path, path)
     if unit["PrivateTmp"] == ["yes"]:
-        _mount("-t", "tmpfs", "tmpfs", "/var/tmp")  # not over /tmp, where the tests' own files are
-        writable.append("/var/tmp")
+        # Not over /tmp, where the tests' own files are, and not over the checkout.
+        private = os.environ["TMPDIR"] = "/srv" if sys.prefix.startswith("/var/tmp/") else "/var/tmp"
+        _mount("-t", "tmpfs", "tmpfs", private)
+        writable.append(private)
     points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     for point in dict.fromkeys(points):
         kept = point in writable or point.startswith((*API_FILE_SYSTEMS, NAMESPACES))
