@@ -118,7 +118,7 @@ class Assembly:
         for text, chain in self.routers[place].zones.values():
             running = chains[chain]
             if chain.is_plain and running.watched is not None:
-                return running.watched.cache, text
+                return chain.responder.cache, text
         return WireCache(), "."
 
     def hosts(self) -> Iterable[Running]:
@@ -146,7 +146,7 @@ class Assembly:
                 watched.source.zones, local=_local(one for place in places for one in place)
             )
         cluster = watched.cluster if watched is not None else Nothing()
-        cache = watched.cache if watched is not None else WireCache()
+        cache = watched.cache(zones, block.loadbalance) if watched is not None else WireCache()
         responder = Responder(cluster, zones, self._tally, self._beyond(block, before), shuffle, cache)
         table = Table(block.hosts) if block.hosts is not None else None
         chain = Chain(responder, self._tally, hosts=table, rewrites=block.rewrites, log=block.log)

@@ -28,14 +28,14 @@ class Cluster:
     Pods are watched if `pods`, EndpointSlices if `endpoints`. Of other namespaces than `namespaces`, if any are given,
     nothing is known. `pod_names` and `ignore_empty` as for `index.service_records`.
 
-    Of `cache` is forgotten what changes have made untrue.
+    Of `caches` is forgotten what changes have made untrue; asked for at each change.
     """
 
     def __init__(
         self,
         meter: Meter,
         on_synced: Callable[[], None] = lambda: None,
-        cache: WireCache | None = None,
+        caches: Callable[[], Iterable[WireCache]] = tuple,
         *,
         pods: bool = False,
         pod_names: bool = False,
@@ -53,7 +53,7 @@ class Cluster:
         self._namespaces = namespaces
         self._meter = meter
         self._on_synced = on_synced
-        self._cache = WireCache() if cache is None else cache
+        self._caches = caches
         self._clock = clock
 
     def apply(self, batch: Iterable[Listed | Applied | Deleted]) -> None:
@@ -71,9 +71,11 @@ class Cluster:
             self._on_synced()
 
     def _forget(self, changes: Iterable[Change], services: Sequence[str]) -> None:
-        if any(change.kind is Namespace and (change.old is None) != (change.new is None) for change in changes):
-            self._cache.clear()
-        self._cache.forget(services, self.index.serial)
+        is_other = any(change.kind is Namespace and (change.old is None) != (change.new is None) for change in changes)
+        for cache in self._caches():
+            if is_other:
+                cache.clear()
+            cache.forget(services, self.index.serial)
 
     def _is_exposed(self, change: Change) -> bool:
         return not self._namespaces or change.key.partition("/")[0] in self._namespaces

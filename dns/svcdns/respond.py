@@ -63,13 +63,13 @@ class Responder:
         self._tally = tally
         self._beyond = beyond
         self._shuffle = shuffle
-        self._cache = cache
+        self.cache = cache
         self.again: Respond = self.respond
 
     def respond(self, packet: bytes, via: Via) -> bytes | Awaitable[bytes] | None:
         """The reply to one message, complete with its length limit, without the length prefix of TCP."""
         began = perf_counter()
-        kept = self._cache.find(packet[2:])
+        kept = self.cache.find(packet[2:])
         if kept is not None:
             return self._again(packet, kept, via, began)
         query = wire.read(packet)
@@ -88,7 +88,7 @@ class Responder:
                 outcome.service is not None
                 and via.proto == "udp"
                 and query.is_common
-                and self._cache.is_wanted(packet[2:])
+                and self.cache.is_wanted(packet[2:])
             ):
                 self._keep(query, outcome, outcome.service, said)
             return said
@@ -108,7 +108,7 @@ class Responder:
             return
         kept: bytes | Turning | Dated = said[2:]
         if any(record.type == SOA for record in (*reply.answer, *reply.authority)):
-            kept = Dated(*wire.around_serial(query, said), self._cache)
+            kept = Dated(*wire.around_serial(query, said), self.cache)
         elif self._shuffle is not None:
             pieces = wire.pieces(query, reply, said)
             if pieces is None:
@@ -116,7 +116,7 @@ class Responder:
             if len(pieces[1]) > 1:
                 kept = Turning(*pieces, self._shuffle)
         shape = (query.question.type, reply.rcode, len(query.packet), len(said))
-        self._cache.keep(query.packet[2:], (kept, shape, service))
+        self.cache.keep(query.packet[2:], (kept, shape, service))
 
     def _of_another_class(self, question: Question) -> Reply | Elsewhere:
         if any(labels_above(question.lower, zone) is not None for zone in self._zones.all):

@@ -21,6 +21,9 @@ from svcdns.names import is_reverse, labels_above, relative
 from svcdns.records import AAAA, AXFR, CNAME, IXFR, NOERROR, NS, SERVFAIL, SOA, SRV, A, Name, Record
 from svcdns.settings import Transfer
 
+Whole: TypeAlias = Callable[[bytes, str], Iterator[bytes] | None]
+"""`messages` for what is served: a message and who sent it."""
+
 CHUNK = 200  # records of a message, at most some 60 octets each
 
 
@@ -93,7 +96,3 @@ def _said(index: Index, zones: Zones, name: Name, kind: int) -> tuple[Record, ..
     """What a question for it is answered."""
     reply = answer(Question(name, name, kind), index, zones)
     return reply.answer if isinstance(reply, Reply) else ()
-
-
-Whole: TypeAlias = Callable[[bytes, str], Iterator[bytes] | None]
-"""`messages` for what is served: a message and who sent it."""

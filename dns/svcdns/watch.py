@@ -7,9 +7,11 @@ loop. Raises AccessError where the credentials cannot be had.
 from __future__ import annotations
 
 import asyncio
+from weakref import WeakValueDictionary
 
 import msgspec
 
+from svcdns.answer import Zones
 from svcdns.cluster import Cluster
 from svcdns.settings import Source
 from svcdns.tally import Tally
@@ -25,16 +27,17 @@ RUNNING = "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Unknown"
 
 
 class Watched:
-    """`cache` holds replies about the cluster, and loses those that a change made untrue."""
+    """Its caches hold replies about the cluster, and lose those that a change made untrue."""
 
     def __init__(self, source: Source, tally: Tally) -> None:
         self.source = source
         self.synced = asyncio.Event()
-        self.cache = WireCache()
+        # A cache lives as long as somebody answers from it.
+        self._caches: WeakValueDictionary[tuple[Zones, bool], WireCache] = WeakValueDictionary()
         self.cluster = Cluster(
             tally,
             self.synced.set,
-            self.cache,
+            lambda: self._caches.values(),
             pods=source.zones.pods == "verified",
             pod_names=source.endpoint_pod_names,
             endpoints=source.endpoints,
@@ -43,6 +46,14 @@ class Watched:
         )
         self._access: Access | None = None
         self._reflectors: list[Reflector] = []
+
+    def cache(self, zones: Zones, shuffles: bool) -> WireCache:
+        """The cache of all who answer alike: of the same zones, our own addresses among them, in the same order."""
+        found = self._caches.get((zones, shuffles))
+        if found is None:
+            found = self._caches[zones, shuffles] = WireCache()
+            found.forget((), self.cluster.index.serial)
+        return found
 
     def start(self) -> None:
         """Begins to list and watch."""

@@ -48,7 +48,7 @@ class Running:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         tally = Tally(self.registry)
         cache = WireCache()
-        self.cluster = Cluster(tally, cache=cache, pods=True)
+        self.cluster = Cluster(tally, caches=lambda: [cache], pods=True)
         out = beyond(self._upstreams, tally, max_concurrent=self._limit) if self._upstreams else None
         responder = Responder(self.cluster, self._zones, tally, out, random.shuffle, cache)
         server = Server(responder.respond, tally, cache)

@@ -19,7 +19,9 @@ from svcdns.answer import PodMode
 from svcdns.cluster import Cluster
 from svcdns.records import packed
 from svcdns.respond import Responder
+from svcdns.settings import Source
 from svcdns.tally import Tally, Via
+from svcdns.watch import Watched
 from svcdns.wirecache import Dated, Turning, WireCache
 from svckube.stream import Applied, Deleted
 
@@ -34,7 +36,7 @@ class Resolver:
         self._now = 1000.0
         self.cache = WireCache()
         self._tally = Tally(CollectorRegistry())
-        self.cluster = Cluster(self._tally, cache=self.cache, pods=True, clock=lambda: self._now)
+        self.cluster = Cluster(self._tally, caches=lambda: [self.cache], pods=True, clock=lambda: self._now)
         self.cluster.apply(lists(cluster() if manifests is None else manifests))
         own = packed(LOCAL)
         assert own is not None
@@ -202,3 +204,16 @@ def test_pieces_in_turn() -> None:
     dated = Dated(b"<", b">", cache)
     cache.forget((), 0x1_0000_0002)
     assert dated.octets() == b"<\0\0\0\2>"
+
+
+def test_only_those_who_answer_alike_share_a_cache_and_all_hear_of_changes() -> None:
+    source = Source("", "http://127.0.0.1:1", zones_of(["cluster.local"], pods="verified"))
+    zones, here = source.zones, msgspec.structs.replace(source.zones, local=(b"\x0a\0\0\1",))
+    watched = Watched(source, Tally(CollectorRegistry()))
+    caches = [watched.cache(*key) for key in ((zones, True), (zones, False), (here, True))]
+    assert len(set(map(id, caches))) == 3
+    assert watched.cache(msgspec.structs.replace(here), True) is caches[2]
+    watched.cluster.apply(lists(cluster()))
+    late = watched.cache(here, False)
+    assert {cache.serial for cache in (*caches, late)} == {watched.cluster.index.serial.to_bytes(4)}
+    assert caches[0].serial != bytes(4)
