@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 Way: TypeAlias = Literal["netlink", "restore"]
 
 
-KNOWN = {(1, 8, 9)}
+KNOWN = frozenset({(1, 8, 9)})
 """Versions of iptables that our tests compare with: in a sandbox, which cannot try for itself, they are trusted."""
 
 

@@ -124,14 +124,6 @@ def cidr_errors(path: str, text: str, known: Container[str] = ()) -> list[FieldE
     return []
 
 
-def strict_cidr_errors(path: str, text: str) -> list[FieldError]:
-    found = cidr_errors(path, text)
-    read = _network(text)
-    if not found and read and str(read[1]) != text:
-        return [wrong(path, text, f"must be in canonical form ({quoted(str(read[1]))})")]
-    return found
-
-
 def address_warnings(path: str, text: str) -> list[str]:
     plain, address = sloppy(text), _exact(text)
     if plain is None:

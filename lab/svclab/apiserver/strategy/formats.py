@@ -21,11 +21,6 @@ SUBDOMAIN_SAID = (
 UNDERSCORED_LABEL = "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
 UNDERSCORED = UNDERSCORED_LABEL + "(\\." + UNDERSCORED_LABEL + ")*"
 UNDERSCORED_SAID = SUBDOMAIN_SAID.replace("characters, '-'", "characters, '_', '-'")
-LABEL_1035 = "[a-z]([-a-z0-9]*[a-z0-9])?"
-LABEL_1035_SAID = (
-    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', "
-    "start with an alphabetic character, and end with an alphanumeric character"
-)
 KEY = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 KEY_SAID = (
     "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character"
@@ -35,7 +30,6 @@ VALUE_SAID = f"a valid label must be an empty string or {KEY_SAID.removeprefix('
 DATA_KEY = "[-._a-zA-Z0-9]+"
 DATA_KEY_SAID = "a valid config key must consist of alphanumeric characters, '-', '_' or '.'"
 HEADER = "[-A-Za-z0-9]+"
-C_IDENTIFIER = "[A-Za-z_][A-Za-z0-9_]*"
 
 
 def said(sentence: str, pattern: str, *examples: str) -> str:
@@ -71,13 +65,6 @@ def dns_subdomain_with_underscore(value: str) -> list[str]:
     wrong = ["must be no more than 253 characters"] if size(value) > 253 else []
     if not re.fullmatch(UNDERSCORED, value):
         wrong.append(said(UNDERSCORED_SAID, UNDERSCORED, "example.com"))
-    return wrong
-
-
-def dns_1035_label(value: str) -> list[str]:
-    wrong = ["must be no more than 63 characters"] if size(value) > 63 else []
-    if not re.fullmatch(LABEL_1035, value):
-        wrong.append(said(LABEL_1035_SAID, LABEL_1035, "my-name", "abc-123"))
     return wrong
 
 

@@ -14,7 +14,6 @@ from svclab.apiserver.strategy.metadata import Body
 from svclab.apiserver.strategy.normal_form import copied
 
 AFFINITY_SECONDS = 10800
-LOAD_BALANCER_WIDTH = 16
 
 
 def externally_accessible(spec: Body) -> bool:
