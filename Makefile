@@ -1,7 +1,7 @@
 # svcplane. `make test` and `make lab` set themselves up: Debian or Ubuntu, as root, is all they need.
 SHELL := /bin/bash -euo pipefail
 .DEFAULT_GOAL := help
-.PHONY: help setup packages lint types unit netns test peers peers-test lab lab-packages lab-down soak dns-soak bench clean
+.PHONY: help setup packages lint types unit netns test peers peers-test lab lab-packages lab-down soak dns-soak bench wheels clean
 
 VENV := .venv
 PYTEST := $(VENV)/bin/pytest
@@ -71,6 +71,14 @@ peers: setup  ## build the real Kubernetes and CoreDNS binaries (Go, once, about
 
 peers-test: peers  ## tests beside the real kube-apiserver, kube-proxy, CoreDNS
 	$(PYTEST) -q -m peers
+
+WHEELS ?= dist/wheels
+WHEELS_FOR ?= 3.11
+wheels: setup  ## svcplane and what it needs, for SVCPLANE_WHEELS: WHEELS=dist/wheels WHEELS_FOR=3.11 (Python there)
+	rm -rf $(WHEELS)
+	$(VENV)/bin/pip wheel -q --no-deps -w $(WHEELS) .
+	$(VENV)/bin/pip download -q --only-binary=:all: --python-version $(WHEELS_FOR) --find-links $(WHEELS) \
+		-d $(WHEELS) 'svcplane[lab]'
 
 lab: lab-packages $(VENV)/ready-lab  ## a cluster on this machine, and the proof that it works; root, no Go
 	@$(VENV)/bin/svcplane-lab up

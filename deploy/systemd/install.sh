@@ -1,28 +1,32 @@
 #!/bin/sh
 # Installs svcplane as systemd services: programs in /opt/svcplane, configuration in /etc/svcplane, units.
 #
-#   install.sh [--programs DIR] [--root DIR] UNIT...      UNIT: agent dns apiserver controllers kubelet
+#   install.sh [--programs DIR] [--wheels DIR] [--root DIR] UNIT...      UNIT: agent dns apiserver controllers kubelet
 #
 # --programs DIR   use svcplane's programs in DIR instead of making /opt/svcplane from this checkout
+# --wheels DIR     what `make wheels` made, svcplane included: no package index is asked, and nothing is built
 # --root DIR       put the files below DIR and start nothing; with --programs
 #
 # It may be repeated: what is there is replaced, but for files in /etc/svcplane, which are left as they are.
 set -eu
-cd "$(dirname "$0")"
 
-root= programs= units=
+root= programs= wheels= units=
 while [ $# -gt 0 ]; do
     case $1 in
     --programs) programs=$2; shift ;;
+    --wheels) wheels=$2; shift ;;
     --root) root=$2; shift ;;
     agent | dns | apiserver | controllers | kubelet) units="$units $1" ;;
-    *) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 2 ;;
+    *) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 2 ;;
     esac
     shift
 done
 [ -n "$units" ] || { echo "install.sh: which units? agent dns apiserver controllers kubelet" >&2; exit 2; }
 [ -z "$root" ] || [ -n "$programs" ] || { echo "install.sh: --root needs --programs" >&2; exit 2; }
 [ "$(id -u)" = 0 ] || { echo "install.sh: run it as root" >&2; exit 1; }
+
+[ -z "$wheels" ] || wheels=$(realpath "$wheels")
+cd "$(dirname "$0")"
 
 need() {
     command -v "$1" >/dev/null || { echo "install.sh: $1 is not installed (apt-get install $2)" >&2; exit 1; }
@@ -34,13 +38,20 @@ if [ -z "$programs" ]; then
     need python3 python3-venv
     extra=
     case $units in *apiserver* | *controllers* | *kubelet*) extra='[lab]' ;; esac
-    # A copy, since the build writes beside what it builds.
-    source=$(mktemp -d)
-    trap 'rm -rf "$source"' EXIT
-    tar -C ../.. -cf - README.md pyproject.toml kube net agent dns lab | tar -C "$source" -xf -
-    python3 -m venv /opt/svcplane ||
+    /opt/svcplane/bin/python -c 'import pip' 2>/dev/null || python3 -m venv /opt/svcplane ||
         { echo "install.sh: no Python 3.11 with venv (apt-get install python3-venv)" >&2; exit 1; }
-    /opt/svcplane/bin/pip install --quiet --disable-pip-version-check --upgrade "svcplane$extra @ file://$source"
+    pip="/opt/svcplane/bin/pip --quiet --disable-pip-version-check"
+    if [ -n "$wheels" ]; then
+        # pip would keep what has the same version, changed or not.
+        [ ! -e /opt/svcplane/bin/svcplane-agent ] || $pip uninstall --yes svcplane
+        $pip install --no-index --find-links="$wheels" --upgrade "svcplane$extra"
+    else
+        # A copy, since the build writes beside what it builds.
+        source=$(mktemp -d)
+        trap 'rm -rf "$source"' EXIT
+        tar -C ../.. -cf - README.md pyproject.toml kube net agent dns lab | tar -C "$source" -xf -
+        $pip install --upgrade "svcplane$extra @ file://$source"
+    fi
     programs=/opt/svcplane/bin
     for name in agent dns lab; do
         ln -sf "$programs/svcplane-$name" "/usr/local/bin/svcplane-$name"

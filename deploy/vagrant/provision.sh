@@ -2,7 +2,8 @@
 # Makes a fresh Debian 12 machine part of the cluster of ../../Vagrantfile; may be run again. root.
 #
 # Environment: SVCPLANE_PLANE embedded | kubeadm; SVCPLANE_ROLE control | node; SVCPLANE_CONTROL, the control machine's
-# address; SVCPLANE_NODES "name=address ..."; SVCPLANE_SECRET, shared by all machines; SVCPLANE_SOURCE, the checkout.
+# address; SVCPLANE_NODES "name=address ..."; SVCPLANE_SECRET, shared by all machines; SVCPLANE_SOURCE, the checkout;
+# SVCPLANE_WHEELS, a folder of it that `make wheels` made: nothing is asked of a package index then.
 set -euo pipefail
 : "${SVCPLANE_PLANE:?}" "${SVCPLANE_ROLE:?}" "${SVCPLANE_CONTROL:?}" "${SVCPLANE_NODES:?}" "${SVCPLANE_SECRET:?}"
 source=${SVCPLANE_SOURCE:-/vagrant}
@@ -54,7 +55,7 @@ start() {
 }
 
 install_units() {
-    "$source/deploy/systemd/install.sh" "$@"
+    "$source/deploy/systemd/install.sh" ${SVCPLANE_WHEELS:+--wheels "$source/$SVCPLANE_WHEELS"} "$@"
 }
 
 credentials() {
