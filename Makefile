@@ -1,7 +1,7 @@
 # svcplane. `make test` and `make lab` set themselves up: Debian or Ubuntu, as root, is all they need.
 SHELL := /bin/bash -euo pipefail
 .DEFAULT_GOAL := help
-.PHONY: help setup packages lint types unit netns test peers peers-test lab lab-packages lab-down soak dns-soak bench wheels clean
+.PHONY: help setup packages lint types unit netns test peers peers-test lab lab-packages lab-down soak dns-soak bench wheels vm vagrant clean
 
 VENV := .venv
 PYTEST := $(VENV)/bin/pytest
@@ -58,7 +58,7 @@ types: setup  ## mypy, strict
 	$(VENV)/bin/mypy
 
 unit: setup  ## pure tests: no root, seconds
-	$(PYTEST) -q -m "not netns and not peers"
+	$(PYTEST) -q -m "not netns and not peers and not vm"
 
 netns: setup  ## real packets in network namespaces; root
 	$(PYTEST) -q -m netns
@@ -86,6 +86,23 @@ lab: lab-packages $(VENV)/ready-lab  ## a cluster on this machine, and the proof
 
 lab-down:  ## remove the cluster and everything it made
 	@$(VENV)/bin/svcplane-lab down
+
+VM_PACKAGES := qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils mmdebstrap:mmdebstrap mke2fs:e2fsprogs \
+	ssh:openssh-client rsync:rsync setpriv:util-linux curl:curl
+VAGRANT_PACKAGES := vagrant:vagrant libvirtd:libvirt-daemon-system virsh:libvirt-clients dnsmasq:dnsmasq-base \
+	slirp4netns:slirp4netns unshare:util-linux
+SUITE ?= bookworm
+
+vm: setup peers  ## the Vagrantfile's cluster in emulated Debian machines: SUITE=bookworm or trixie; root
+	$(call install,$(VM_PACKAGES))
+	$(PYTEST) -q -s -m vm --vm-suite=$(SUITE)
+
+vagrant: setup peers wheels  ## `vagrant up` itself, with libvirt and the same machines; root
+	$(call install,$(VM_PACKAGES) $(VAGRANT_PACKAGES))
+	@dpkg -s vagrant-libvirt libvirt-daemon-driver-qemu >/dev/null 2>&1 || \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends vagrant-libvirt libvirt-daemon-driver-qemu >/dev/null
+	image=$$(PYTHONPATH=tests $(VENV)/bin/python -m vm.image); \
+	tests/vm/vagrant.sh "$$image" "$$($(VENV)/bin/python tests/peers/build.py kubectl | head -1)/kubectl"
 
 SEED ?= 1
 STEPS ?= 2000

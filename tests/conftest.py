@@ -15,6 +15,10 @@ from support.waiting import eventually
 BINARIES = pytest.StashKey[Path | BuildError]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--vm-suite", default="bookworm", help="the Debian release of the vm tests' machines")
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build before the first test: a cold build takes minutes, and a test's time-out covers its fixtures."""
     if session.config.option.collectonly or not any(item.get_closest_marker("peers") for item in session.items):

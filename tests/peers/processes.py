@@ -27,7 +27,10 @@ class ProcessError(Exception):
 
 
 class Process:
-    """One program. `start` after `stop` or `kill` runs the same argv again and appends to the same log."""
+    """One program. `start` after `stop` or `kill` runs the same argv again and appends to the same log.
+
+    `inherited` are file descriptors that the program finds open, under the same numbers.
+    """
 
     def __init__(
         self,
@@ -37,6 +40,7 @@ class Process:
         netns: str = "",
         folder: Path | None = None,
         environment: Mapping[str, str] | None = None,
+        inherited: Sequence[int] = (),
     ) -> None:
         self.argv = tuple(str(part) for part in argv)
         self.name = Path(self.argv[0]).name
@@ -44,6 +48,7 @@ class Process:
         self._netns = netns
         self._folder = folder
         self._environment = None if environment is None else dict(environment)
+        self._inherited = tuple(inherited)
         self._child: subprocess.Popen[bytes] | None = None
 
     @property
@@ -68,6 +73,7 @@ class Process:
                 stderr=log,
                 cwd=self._folder,
                 env=self._environment,
+                pass_fds=self._inherited,
                 start_new_session=True,  # Ctrl-C is for pytest, which then stops us in order
             )
 
