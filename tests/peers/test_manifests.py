@@ -13,6 +13,8 @@ import yaml
 
 from peers.control_plane import ApiError, ControlPlane
 from support.waiting import eventually
+from svcdns.corefile import blocks_of
+from svcdns.plugins import settings_of
 
 pytestmark = pytest.mark.peers
 
@@ -49,7 +51,9 @@ def objects(text: str) -> Objects:
     found = {}
     for each in yaml.safe_load_all(re.sub(r"(name: svcplane-agent)-[0-9a-z]{10}\b", r"\1", text)):
         if each["kind"] == "ConfigMap":
-            each["data"] = {name: yaml.safe_load(file) for name, file in each["data"].items()}
+            each["data"] = {
+                name: yaml.safe_load(file) if name.endswith(".yaml") else file for name, file in each["data"].items()
+            }
         found[each["kind"], each["metadata"]["name"]] = each
     return found
 
@@ -82,7 +86,7 @@ def test_the_chart_is_what_kustomize_makes(binaries: Path) -> None:
             ["agent.enabled=false"], [("DaemonSet", "svcplane-agent"), ("ConfigMap", "svcplane-agent")], id="dns"
         ),
         pytest.param(
-            ["dns.enabled=false", SERVER], [("Deployment", "svcplane-dns"), ("Service", "kube-dns")], id="agent"
+            ["dns.enabled=false", SERVER], [("Deployment", "svcplane-dns"), ("ConfigMap", "svcplane-dns")], id="agent"
         ),
         pytest.param(["dns.service.create=false", SERVER], [("Service", "kube-dns")], id="service-is-there"),
         pytest.param(
@@ -96,6 +100,26 @@ def test_parts_can_be_left_out(binaries: Path, values: list[str], missing: list[
     assert found.items() <= everything.items()
     assert not set(missing) & set(found)
     assert set(missing) <= set(everything)
+
+
+@pytest.mark.parametrize(
+    ("values", "zones", "plugins"),
+    [
+        pytest.param([], 3, "health ready kubernetes prometheus forward cache loop reload", id="all"),
+        pytest.param(["dns.zones={a.example,b.example}"], 2, "kubernetes forward cache", id="zones"),
+        pytest.param(["dns.forward=null"], 3, "kubernetes reload loadbalance", id="nothing-forwarded"),
+        pytest.param(["dns.forward={192.0.2.1,192.0.2.2:5353}"], 3, "forward", id="upstreams"),
+        pytest.param(["dns.pods=verified", "dns.ttl=0"], 3, "kubernetes", id="pods-and-ttl"),
+        pytest.param(["dns.corefile=.:53 {\n    kubernetes a.example\n}\n"], 1, "kubernetes", id="a-corefile"),
+    ],
+)
+def test_the_chart_makes_corefiles(binaries: Path, values: list[str], zones: int, plugins: str) -> None:
+    """Read as the program reads them: each zone, and each of the plugins named here, at least."""
+    text = objects(templated(binaries, "agent.enabled=false", *values))["ConfigMap", "svcplane-dns"]["data"]["Corefile"]
+    (block,) = settings_of(blocks_of(text)).blocks
+    assert block.kubernetes is not None
+    assert len(block.kubernetes.zones.all) == zones
+    assert set(plugins.split()) <= set(block.plugins)
 
 
 def test_verified_pods_need_a_right(binaries: Path) -> None:
