@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import TypeAlias
 
 import msgspec
@@ -46,6 +47,7 @@ def parse(words: Sequence[str]) -> Command:
     parser = argparse.ArgumentParser(
         "svcplane-dns", description="Cluster DNS: answers Service names, forwards the rest.", allow_abbrev=False
     )
+    parser.add_argument("--version", "-version", action="version", version=f"svcplane-dns {version('svcplane')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="serve DNS", allow_abbrev=False)
     add = run.add_argument
@@ -68,7 +70,7 @@ def parse(words: Sequence[str]) -> Command:
 
 def _of_coredns(words: Sequence[str]) -> list[str]:
     """CoreDNS has no commands, and one dash before its flags."""
-    if not words or not words[0].startswith("-") or words[0] in ("-h", "--help"):
+    if not words or not words[0].startswith("-") or words[0] in ("-h", "--help", "-version", "--version"):
         return list(words)
     own = ("-conf", "-dns.port", "-p")
     return [
