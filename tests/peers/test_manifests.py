@@ -19,6 +19,8 @@ from svcdns.plugins import settings_of
 pytestmark = pytest.mark.peers
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
+OVERLAYS = DEPLOY / "kustomize/overlays"
+KIND = "../../kind"
 CHART = DEPLOY / "helm/svcplane"
 SERVER = "agent.apiServer=https://192.168.56.10:6443"
 Objects = dict[tuple[str, str], dict[str, Any]]
@@ -32,7 +34,7 @@ def plane(binaries: Path) -> Iterator[ControlPlane]:
 
 
 def kustomized(binaries: Path, overlay: str) -> str:
-    return _ran(binaries / "kubectl", "kustomize", DEPLOY / "kustomize/overlays" / overlay)
+    return _ran(binaries / "kubectl", "kustomize", OVERLAYS / overlay)
 
 
 def templated(binaries: Path, *values: str) -> str:
@@ -65,7 +67,7 @@ def pod_of(text: str, kind: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "one"}, "spec": spec}
 
 
-@pytest.mark.parametrize("overlay", ["agent", "dns", "both"])
+@pytest.mark.parametrize("overlay", ["agent", "dns", "both", KIND], ids=["agent", "dns", "both", "kind"])
 def test_the_api_server_takes_every_object(plane: ControlPlane, binaries: Path, overlay: str) -> None:
     text = kustomized(binaries, overlay)
     for (kind, _), each in objects(text).items():
@@ -73,6 +75,16 @@ def test_the_api_server_takes_every_object(plane: ControlPlane, binaries: Path, 
             plane.apply(each)
     said = plane.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=text)
     assert len(said.splitlines()) == len(objects(text)), said
+
+
+def test_kind_differs_in_the_agents_files_only(binaries: Path) -> None:
+    kind, both = objects(kustomized(binaries, KIND)), objects(kustomized(binaries, "both"))
+    changed = {key for key in kind.keys() | both.keys() if kind.get(key) != both.get(key)}
+    assert changed == {("ConfigMap", "svcplane-agent")}
+    name = yaml.safe_load((DEPLOY / "kind/cluster.yaml").read_text()).get("name", "svcplane")
+    cluster = kind["ConfigMap", "svcplane-agent"]["data"]["kubeconfig.yaml"]["clusters"][0]["cluster"]
+    assert cluster["server"] == f"https://{name}-control-plane:6443"
+    assert f"--name {name}" in (DEPLOY / "kind/up.sh").read_text()
 
 
 def test_the_chart_is_what_kustomize_makes(binaries: Path) -> None:
