@@ -90,6 +90,7 @@ def checkout(image: Path, folder: Path) -> Path:
     packages = Path(pytest.__file__).parents[1]
     for name in PYTEST:
         shutil.copytree(packages / name, files / "dist/pytest" / name)
+    shutil.copy(packages / "py.py", files / "dist/pytest")
     build = (sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(files / "dist/wheels"))
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     subprocess.run(("mke2fs", "-q", "-t", "ext4", "-d", files, disk, "300M"), check=True)
@@ -136,7 +137,7 @@ def test_names_and_cluster_addresses_from_a_pod(cluster: Cluster) -> None:
     asks = (
         "getent hosts kubernetes.default && curl -sSf --max-time 20 http://web.default.svc.cluster.local/ | grep nginx"
     )
-    cluster.kubectl("run", "asker", "--image=busybox", "--restart=Never", "--", "sh", "-c", asks)
+    cluster.kubectl("run", "asker", "--image=busybox", "--restart=OnFailure", "--", "sh", "-c", asks)
 
     def phase() -> str:
         found = cluster.kubectl("get", "pod", "asker", "-o", "jsonpath={.status.phase}")
