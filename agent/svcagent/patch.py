@@ -3,13 +3,13 @@
 Installed state is kept as one digest a chain, never as rules: it comes from an iptables-save dump or from what we have
 just written. Where a comment stands in its rule does not count: the two writers put it at different places. Chains are
 rewritten whole, by flush and add. The result is a value; `changes` gives it as the netlink writer takes it, and
-`restore_input` as text for iptables-restore --noflush, in which each table is one transaction.
+`RestoreInput` as text for iptables-restore --noflush, in which each table is one transaction.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from hashlib import blake2b
 
 import msgspec
@@ -47,7 +47,8 @@ class Installed(msgspec.Struct):
 class Patch(msgspec.Struct, frozen=True):
     """Chains to (re)write with their rules, chains to delete, jumps to insert at the head of built-in chains.
 
-    `digests` has the digest of every chain in `rewrite`.
+    `digests` has those of the chains in `rewrite` that were there already; `applied` makes the others, for which there
+    is time when the rules are in force.
     """
 
     rewrite: dict[ChainKey, tuple[Rule, ...]] = {}
@@ -140,11 +141,11 @@ def plan(
     hooks: Iterable[Hook] = (),
 ) -> Patch:
     """The patch that gives each of `chains` just these rules, removes `delete` and adds the missing `hooks`."""
-    digests = {key: digest(rules) for key, rules in chains.items()}
-    differing = {key: mine for key, mine in digests.items() if found.chains.get(key) != mine}
+    digests = {key: digest(rules) for key, rules in chains.items() if key in found.chains}
+    same = {key for key, mine in digests.items() if found.chains[key] == mine}
     return Patch(
-        rewrite={key: chains[key] for key in differing},
-        digests=differing,
+        rewrite={key: rules for key, rules in chains.items() if key not in same},
+        digests={key: mine for key, mine in digests.items() if key not in same},
         delete=tuple(sorted(key for key in delete if key in found.chains)),
         insert=_missing(hooks, found),
     )
@@ -164,7 +165,8 @@ def stale_chains(found: Installed, wanted: Container[ChainKey]) -> list[ChainKey
 
 def applied(patch: Patch, found: Installed) -> None:
     """Brings `found` up to what it is once `patch` has been written."""
-    for key, mine in patch.digests.items():
+    for key, rules in patch.rewrite.items():
+        mine = patch.digests.get(key) or digest(rules)
         found.count(key, found.chains.get(key), mine)
         found.chains[key] = mine
     for key in patch.delete:
@@ -191,27 +193,27 @@ def changes(patch: Patch) -> list[Change]:
     return [each for each in found if each.rewrite or each.delete or each.insert]
 
 
-def restore_input(patch: Patch) -> str:
-    """The patch as text for `iptables-restore --noflush`.
+class RestoreInput(msgspec.Struct, frozen=True):
+    """A patch as text for `iptables-restore --noflush`, in pieces; iterate again for the same once more.
 
     A chain line flushes an existing chain, so each table declares all chains it touches first; a deleted chain is
-    flushed as well, and removed after every rule that might still have named it.
+    flushed as well, and removed after every rule that might still have named it. Names come in descending order:
+    iptables-legacy keeps chains in a sorted list, looks for the place of each new one from the front, and is done in
+    half the time.
     """
-    lines: list[str] = []
-    for table in _TABLES:
-        rewrite = {key[1]: rules for key, rules in patch.rewrite.items() if key[0] == table}
-        delete = [chain for owner, chain in patch.delete if owner == table]
-        insert = [hook for hook in patch.insert if hook.table == table]
-        if not (rewrite or delete or insert):
-            continue
-        lines.append(f"*{table}")
-        lines += [f":{chain} - [0:0]" for chain in (*rewrite, *delete)]
-        for chain, rules in rewrite.items():
-            lines += [f"-A {chain} {render(rule)}" for rule in rules]
-        lines += [f"-I {hook.chain} {render(hook.rule)}" for hook in insert]
-        lines += [f"-X {chain}" for chain in delete]
-        lines.append("COMMIT")
-    return "\n".join(lines) + "\n" if lines else ""
+
+    patch: Patch
+
+    def __iter__(self) -> Iterator[str]:
+        for change in changes(self.patch):
+            rewrite = sorted(change.rewrite, reverse=True)
+            yield f"*{change.table}\n"
+            yield "".join(f":{chain} - [0:0]\n" for chain in (*rewrite, *change.delete))
+            for chain in rewrite:
+                yield "".join(f"-A {chain} {render(rule)}\n" for rule in change.rewrite[chain])
+            yield "".join(f"-I {chain} {render(rule)}\n" for chain, rule in change.insert)
+            yield "".join(f"-X {chain}\n" for chain in change.delete)
+            yield "COMMIT\n"
 
 
 def removal(dump: str) -> str:

@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 
 from svcagent import specimens
 from svcagent.dialect import Dialect
-from svcagent.patch import Patch, changes, restore_input
+from svcagent.patch import Patch, RestoreInput, changes
 from svcagent.pipeline import Pipeline
 from svcagent.resolve import NodeView
 from svckube.observe import fields
@@ -56,7 +56,7 @@ class Writer:
                     "rules that netlink cannot say: written by iptables-restore",
                     extra=fields(family=self.iptables.family, problem=error),
                 )
-        self._writers.append(self.iptables.restore(restore_input(patch)))
+        self._writers.append(self.iptables.restore(RestoreInput(patch)))
         return "restore"
 
     def accepts(self, patch: Patch) -> bool:
@@ -66,7 +66,7 @@ class Writer:
                 return nftwriter.accepts(self.iptables.family, changes(patch))
             except WireError:
                 pass
-        return self.iptables.accepts(restore_input(patch))
+        return self.iptables.accepts(RestoreInput(patch))
 
     def wrote(self, writer: int) -> bool:
         """Whether the writer that a notice names was this one."""
