@@ -7,6 +7,7 @@ flavour that this host uses, by the same signs as the wrapper in kube-proxy's im
 
 from __future__ import annotations
 
+import fcntl
 import re
 import shutil
 import subprocess
@@ -26,6 +27,9 @@ Flavour: TypeAlias = Literal["nft", "legacy", "plain"]
 LOCK_SECONDS = 5
 COMMAND_SECONDS = 600
 """iptables-nft-restore of ten thousand services takes minutes; a command that hangs longer than this is killed."""
+
+PIPE_BYTES = 1 << 20
+"""What waits in the pipe to a command: on a busy machine each turn that the two take costs milliseconds."""
 
 _PREFIX = {"IPv4": "iptables", "IPv6": "ip6tables"}
 _LINE = re.compile(r"line:? (\d+)")
@@ -113,6 +117,7 @@ def _run(argv: Sequence[str], pieces: Iterable[str] | None = None) -> tuple[str,
             ThreadPoolExecutor(1, "feeder") as feeder,
             subprocess.Popen(
                 argv,
+                bufsize=PIPE_BYTES // 4,
                 stdin=subprocess.DEVNULL if pieces is None else pipe,
                 stdout=pipe,
                 stderr=pipe,
@@ -145,6 +150,8 @@ def _pieces(text: str | Iterable[str]) -> Iterable[str]:
 
 
 def _feed(stdin: IO[str], pieces: Iterable[str]) -> None:
+    with suppress(OSError):
+        fcntl.fcntl(stdin, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     with suppress(BrokenPipeError), stdin:  # a command that ends early says why by itself
         stdin.writelines(pieces)
 
