@@ -47,8 +47,7 @@ class Installed(msgspec.Struct):
 class Patch(msgspec.Struct, frozen=True):
     """Chains to (re)write with their rules, chains to delete, jumps to insert at the head of built-in chains.
 
-    `digests` has those of the chains in `rewrite` that were there already; `applied` makes the others, for which there
-    is time when the rules are in force.
+    `digests` has those of the chains in `rewrite` that were there already; `applied` makes the others.
     """
 
     rewrite: dict[ChainKey, tuple[Rule, ...]] = {}
@@ -59,6 +58,23 @@ class Patch(msgspec.Struct, frozen=True):
     @property
     def empty(self) -> bool:
         return not (self.rewrite or self.delete or self.insert)
+
+
+class Extent:
+    """How much was written: chains rewritten or deleted, and rules by table."""
+
+    def __init__(self) -> None:
+        self.chains = 0
+        self.rules: Counter[str] = Counter()
+
+    def of(self, patches: Iterable[Patch]) -> Iterator[Patch]:
+        """The same patches; counts them, from nothing again."""
+        self.chains, self.rules = 0, Counter()
+        for each in patches:
+            self.chains += len(each.rewrite) + len(each.delete)
+            for (table, _), rules in each.rewrite.items():
+                self.rules[table] += len(rules)
+            yield each
 
 
 def digest_lines(lines: Iterable[str]) -> bytes:
@@ -77,6 +93,20 @@ def count_of(digest: bytes) -> int:
 
 def digest(rules: Iterable[Rule]) -> bytes:
     return digest_lines(map(comparable, rules))
+
+
+def merged(patches: Iterable[Patch]) -> Patch:
+    """One patch that does what these do one after the other."""
+    rewrite: dict[ChainKey, tuple[Rule, ...]] = {}
+    digests: dict[ChainKey, bytes] = {}
+    delete: list[ChainKey] = []
+    insert: list[Hook] = []
+    for patch in patches:
+        rewrite |= patch.rewrite
+        digests |= patch.digests
+        delete += patch.delete
+        insert += patch.insert
+    return Patch(rewrite, digests, tuple(delete), tuple(insert))
 
 
 _BUILT_IN = frozenset({"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"})
@@ -193,27 +223,56 @@ def changes(patch: Patch) -> list[Change]:
     return [each for each in found if each.rewrite or each.delete or each.insert]
 
 
-class RestoreInput(msgspec.Struct, frozen=True):
-    """A patch as text for `iptables-restore --noflush`, in pieces; iterate again for the same once more.
+class RestoreInput:
+    """Patches as text for `iptables-restore --noflush`, in pieces; iterate again for the same once more.
 
     A chain line flushes an existing chain, so each table declares all chains it touches first; a deleted chain is
     flushed as well, and removed after every rule that might still have named it. Names come in descending order:
     iptables-legacy keeps chains in a sorted list, looks for the place of each new one from the front, and is done in
-    half the time.
+    half the time. Text takes a third of the memory that rules do.
     """
 
-    patch: Patch
+    def __init__(self, patches: Iterable[Patch]) -> None:
+        self._tables = {table: _TableText() for table in _TABLES}
+        for patch in patches:
+            for change in changes(patch):
+                self._tables[change.table].take(change)
+
+    @property
+    def empty(self) -> bool:
+        return not any(self._tables.values())
 
     def __iter__(self) -> Iterator[str]:
-        for change in changes(self.patch):
-            rewrite = sorted(change.rewrite, reverse=True)
-            yield f"*{change.table}\n"
-            yield "".join(f":{chain} - [0:0]\n" for chain in (*rewrite, *change.delete))
-            for chain in rewrite:
-                yield "".join(f"-A {chain} {render(rule)}\n" for rule in change.rewrite[chain])
-            yield "".join(f"-I {chain} {render(rule)}\n" for chain, rule in change.insert)
-            yield "".join(f"-X {chain}\n" for chain in change.delete)
-            yield "COMMIT\n"
+        for table, text in self._tables.items():
+            if text:
+                yield f"*{table}\n"
+                yield from text.pieces()
+                yield "COMMIT\n"
+
+
+class _TableText:
+    """What becomes of one table: a chain's rules as text, its declaration left out."""
+
+    def __init__(self) -> None:
+        self._rewrite: dict[str, str] = {}
+        self._insert: list[str] = []
+        self._delete: list[str] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._rewrite or self._insert or self._delete)
+
+    def take(self, change: Change) -> None:
+        for chain, rules in change.rewrite.items():
+            self._rewrite[chain] = "".join([f"-A {chain} {render(rule)}\n" for rule in rules])
+        self._insert += [f"-I {chain} {render(rule)}\n" for chain, rule in change.insert]
+        self._delete += change.delete
+
+    def pieces(self) -> Iterator[str]:
+        names = sorted(self._rewrite, reverse=True)
+        yield "".join(f":{chain} - [0:0]\n" for chain in (*names, *self._delete))
+        yield from (self._rewrite[chain] for chain in names)
+        yield from self._insert
+        yield from (f"-X {chain}\n" for chain in self._delete)
 
 
 def removal(dump: str) -> str:

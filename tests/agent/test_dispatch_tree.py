@@ -74,7 +74,7 @@ def test_auto_is_a_list_up_to_a_border_and_every_service_is_reached_on_either_si
 def test_nothing_of_a_tree_is_left_after_a_cleanup() -> None:
     found = ((f"ns/{name_of(each)}", of(each), (crowd_slice(each, 1),)) for each in range(50))
     kernel = Restored()
-    kernel.restore("".join(RestoreInput(pipeline_of("--dispatch=tree").full(found, kernel.dump()))))
+    kernel.restore("".join(RestoreInput(pipeline_of("--dispatch=tree").portions(found, kernel.dump()))))
     assert any("/" in name for name in kernel.tables["nat"])
     kernel.restore(removal(kernel.dump()))
     assert kernel.dump() == Restored().dump()
@@ -108,7 +108,7 @@ def test_every_order_of_events_ends_in_the_tree_of_a_fresh_start(events: list[tu
                 for each in found
             ]
         )
-        kernel.restore("".join(RestoreInput(patch)))
+        kernel.restore("".join(RestoreInput([patch])))
         pipeline.applied(patch)
 
     passes((), lambda found: pipeline.full(found, kernel.dump()))
@@ -122,7 +122,7 @@ def test_every_order_of_events_ends_in_the_tree_of_a_fresh_start(events: list[tu
     assert pipeline.differences(kernel.dump()) == {}
     again, fresh = pipeline_of("--dispatch=tree"), Restored()
     patch = again.full([(f"ns/{name_of(each)}", of(7 * each), (crowd_slice(each, 1),)) for each in sorted(there)], "")
-    fresh.restore("".join(RestoreInput(patch)))
+    fresh.restore("".join(RestoreInput([patch])))
     assert kernel.dump() == fresh.dump()
 
 

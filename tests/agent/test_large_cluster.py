@@ -27,7 +27,7 @@ def world(many: int) -> World:
 
 def full(pipeline: Pipeline, kernel: Restored, found: World) -> None:
     patch = pipeline.full(found.touched(found.services), kernel.dump())
-    kernel.restore("".join(RestoreInput(patch)))
+    kernel.restore("".join(RestoreInput([patch])))
     pipeline.applied(patch)
 
 
@@ -63,7 +63,7 @@ def test_crossing_the_border_asks_for_a_full_pass_that_ends_as_a_first_one(befor
     pipeline, kernel = started(world(before))
     patch = pipeline.partial(world(after).touched(["beta"]))
     assert pipeline.outgrown
-    kernel.restore("".join(RestoreInput(patch)))
+    kernel.restore("".join(RestoreInput([patch])))
     pipeline.applied(patch)
     full(pipeline, kernel, world(after))
     _, direct = started(world(after))

@@ -31,7 +31,7 @@ def started(world: World, family: Family = "IPv4", *flags: str) -> tuple[Pipelin
 
 
 def write(pipeline: Pipeline, kernel: Restored, patch: Patch) -> Patch:
-    kernel.restore("".join(RestoreInput(patch)))
+    kernel.restore("".join(RestoreInput([patch])))
     pipeline.applied(patch)
     return patch
 

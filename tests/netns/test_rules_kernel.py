@@ -132,7 +132,7 @@ def test_every_world_is_taken_by_the_kernel_as_by_the_model(host: Host, flavour:
             lambda: pipeline.partial(after.touched()),
         ):
             patch = planned()
-            write("".join(RestoreInput(patch)))
+            write("".join(RestoreInput([patch])))
             pipeline.applied(patch)
         write(removal(iptables.dump()))
 
