@@ -47,7 +47,8 @@ class Installed(msgspec.Struct):
 class Patch(msgspec.Struct, frozen=True):
     """Chains to (re)write with their rules, chains to delete, jumps to insert at the head of built-in chains.
 
-    `digests` has those of the chains in `rewrite` that were there already; `applied` makes the others.
+    `digests` has those that are known of the chains in `rewrite`: of what was there already, and of what was rendered
+    since. `applied` makes the others.
     """
 
     rewrite: dict[ChainKey, tuple[Rule, ...]] = {}
@@ -236,7 +237,7 @@ class RestoreInput:
         self._tables = {table: _TableText() for table in _TABLES}
         for patch in patches:
             for change in changes(patch):
-                self._tables[change.table].take(change)
+                patch.digests.update(self._tables[change.table].take(change))
 
     @property
     def empty(self) -> bool:
@@ -261,11 +262,16 @@ class _TableText:
     def __bool__(self) -> bool:
         return bool(self._rewrite or self._insert or self._delete)
 
-    def take(self, change: Change) -> None:
+    def take(self, change: Change) -> dict[ChainKey, bytes]:
+        """The digests of the chains: rules are rendered once for both."""
+        digests = {}
         for chain, rules in change.rewrite.items():
-            self._rewrite[chain] = "".join([f"-A {chain} {render(rule)}\n" for rule in rules])
+            texts = [render(rule) for rule in rules]
+            digests[change.table, chain] = digest_lines(map(comments_last, texts))
+            self._rewrite[chain] = "".join([f"-A {chain} {text}\n" for text in texts])
         self._insert += [f"-I {chain} {render(rule)}\n" for chain, rule in change.insert]
         self._delete += change.delete
+        return digests
 
     def pieces(self) -> Iterator[str]:
         names = sorted(self._rewrite, reverse=True)

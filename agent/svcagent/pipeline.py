@@ -106,7 +106,7 @@ class Pipeline:
             wanted.update(own)
             rules += sum(map(len, own.values()))
             if rules >= PORTION_RULES:
-                yield self._portion(patch.plan(chains, found), found)
+                yield from _taken(patch.plan(chains, found), found)
                 chains, rules = {}, 0
         for key in vanished:
             self.frontends.put(key, {})
@@ -115,14 +115,10 @@ class Pipeline:
         stale = frozenset(patch.stale_chains(found, wanted))
         chains.update(dict.fromkeys(stale & found.held, ()))
         last = patch.plan(chains, found, delete=stale - found.held, hooks=skeleton.HOOKS)
-        yield self._portion(last, found)
+        yield from _taken(last, found)
         ours = wanted | stale
         mine = {key: kept for key, kept in found.chains.items() if key in ours}
         self._installed = Installed(mine, found.built_in, found.held)
-
-    def _portion(self, planned: Patch, found: Installed) -> Patch:
-        patch.applied(planned, found)
-        return planned
 
     def _sized(self, services: Touched) -> Touched:
         """The same services, when it is known whether they are a large cluster's."""
@@ -233,6 +229,12 @@ class Pipeline:
         internal, external = self.without_local
         self.without_local = internal + now[0] - before[0], external + now[1] - before[1]
         _keep(self._without_local, key, now if any(now) else None)
+
+
+def _taken(portion: Patch, found: Installed) -> Iterator[Patch]:
+    """The portion; once it is taken, what was found is what it makes of it."""
+    yield portion
+    patch.applied(portion, found)
 
 
 def _keep(table: dict[str, T], key: str, value: T | None) -> None:

@@ -33,6 +33,7 @@ from svcagent.patch import Extent, Patch
 from svcagent.pipeline import Pipeline
 from svcagent.status import Status
 from svcagent.writing import Writer
+from svckube import memory
 from svckube.objects import EndpointSlice, KubeObject, Node, Service
 from svckube.observe import fields
 from svckube.reflector import Batch
@@ -260,6 +261,8 @@ class Agent:
         self._measure(family, pipeline, ended - now, full=full)
         self._report_problems(family, pipeline)
         self._update_checks(family, pipeline)
+        if full:
+            memory.give_back()
 
     def _measure(self, family: Family, pipeline: Pipeline, took: float, *, full: bool) -> None:
         wall = self._wall()
