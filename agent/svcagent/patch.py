@@ -38,6 +38,11 @@ class Installed(msgspec.Struct):
         for key, mine in self.chains.items():
             self.count(key, None, mine)
 
+    def keep(self, ours: Container[ChainKey]) -> None:
+        """Forgets all other chains."""
+        for key in [each for each in self.chains if each not in ours]:
+            self.count(key, self.chains.pop(key), None)
+
     def count(self, key: ChainKey, old: bytes | None, new: bytes | None) -> None:
         """Keeps the totals of each table: a chain came, went or became another."""
         self.chain_totals[key[0]] += (new is not None) - (old is not None)
@@ -84,7 +89,11 @@ def digest_lines(lines: Iterable[str]) -> bytes:
     `lines` are as iptables-save prints them, with their comments last.
     """
     texts = list(lines)
-    return blake2b("\n".join(texts).encode(), digest_size=8).digest() + len(texts).to_bytes(4, "big")
+    return _digest("\n".join(texts), len(texts))
+
+
+def _digest(whole: str, count: int) -> bytes:
+    return blake2b(whole.encode(), digest_size=8).digest() + count.to_bytes(4, "big")
 
 
 def count_of(digest: bytes) -> int:
@@ -267,7 +276,10 @@ class _TableText:
         digests = {}
         for chain, rules in change.rewrite.items():
             texts = [render(rule) for rule in rules]
-            digests[change.table, chain] = digest_lines(map(comments_last, texts))
+            whole = "\n".join(texts)
+            if "--comment" in whole:
+                whole = "\n".join(map(comments_last, texts))
+            digests[change.table, chain] = _digest(whole, len(texts))
             self._rewrite[chain] = "".join([f"-A {chain} {text}\n" for text in texts])
         self._insert += [f"-I {chain} {render(rule)}\n" for chain, rule in change.insert]
         self._delete += change.delete

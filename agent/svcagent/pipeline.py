@@ -116,9 +116,8 @@ class Pipeline:
         chains.update(dict.fromkeys(stale & found.held, ()))
         last = patch.plan(chains, found, delete=stale - found.held, hooks=skeleton.HOOKS)
         yield from _taken(last, found)
-        ours = wanted | stale
-        mine = {key: kept for key, kept in found.chains.items() if key in ours}
-        self._installed = Installed(mine, found.built_in, found.held)
+        found.keep(wanted | stale)
+        self._installed = found
 
     def _sized(self, services: Touched) -> Touched:
         """The same services, when it is known whether they are a large cluster's."""
