@@ -151,8 +151,8 @@ def delete(family: Family, flows: Iterable[Flow]) -> int:
     try:
         with _socket() as kernel:
             return sum(_deleted(kernel, family, flow) for flow in flows)
-    except (OSError, struct.error) as error:
-        raise ConntrackError(f"cannot delete entries of the {family} conntrack table: {error}") from error
+    except OSError as error:
+        raise ConntrackError(f"cannot open the {family} conntrack table: {error}") from error
 
 
 def _deleted(kernel: socket.socket, family: Family, flow: Flow) -> bool:
@@ -171,8 +171,8 @@ def _deleted(kernel: socket.socket, family: Family, flow: Flow) -> bool:
     original = attribute(_ORIGINAL | NESTED, addresses, protocol)
     try:
         list(_answers(kernel, nfnetlink.message(_DELETE, nfnetlink.ACK, 1, _AF[family], original)))
-    except OSError as error:
-        if error.errno != errno.ENOENT:
-            raise
-        return False  # gone by itself meanwhile
+    except (OSError, struct.error) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOENT:  # gone by itself meanwhile
+            return False
+        raise ConntrackError(f"cannot delete conntrack entry {flow}: {error}") from error
     return True
