@@ -277,7 +277,7 @@ class Agent:
         """Writes what differs; whether there was anything."""
         extent = Extent()
         planned = self._partial(family, pipeline)
-        if planned:
+        if planned is not None:
             way = family.write(lambda: extent.of([planned]))
             pipeline.applied(planned)
         else:
