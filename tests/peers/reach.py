@@ -10,8 +10,9 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from pyroute2.netns import setns
@@ -25,6 +26,24 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Session:
+    """A connection to an HTTP server."""
+
+    _connection: http.client.HTTPConnection
+
+    def request(self, method: str, path: str, body: bytes | None = None) -> Answer:
+        """OSError when there is no answer, or the connection has ended."""
+        try:
+            headers = {"Content-Type": "application/json"} if body is not None else {}
+            self._connection.request(method, path, body=body, headers=headers)
+            response = self._connection.getresponse()
+            return Answer(response.status, response.read(), dict(response.getheaders()))
+        except http.client.HTTPException as error:
+            server = f"{self._connection.host}:{self._connection.port}"
+            raise ConnectionError(f"{server} broke off {method} {path}: {error!r}") from error
+
+
+@dataclass(frozen=True, slots=True)
 class HttpServer:
     """Where an HTTP server listens; with `tls`, HTTPS by the certificates in it."""
 
@@ -35,15 +54,17 @@ class HttpServer:
 
     def request(self, method: str, path: str, body: bytes | None = None, *, seconds: float = 10.0) -> Answer:
         """One request on a connection of its own. OSError when the server cannot be reached within `seconds`."""
+        with self.session(seconds=seconds) as session:
+            return session.request(method, path, body)
+
+    @contextmanager
+    def session(self, *, seconds: float = 10.0) -> Iterator[Session]:
+        """A connection that is kept for many requests, one after the other: of one thread at a time."""
         connection = http.client.HTTPConnection(self.address, self.port)
+        connection.auto_open = 0  # it would open another one without TLS, in our own namespace
         connection.sock = self._connected(seconds)
         try:
-            headers = {"Content-Type": "application/json"} if body is not None else {}
-            connection.request(method, path, body=body, headers=headers)
-            response = connection.getresponse()
-            return Answer(response.status, response.read(), dict(response.getheaders()))
-        except http.client.HTTPException as error:
-            raise ConnectionError(f"{self.address}:{self.port} broke off {method} {path}: {error!r}") from error
+            yield Session(connection)
         finally:
             connection.close()
 
