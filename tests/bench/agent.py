@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import statistics
 import sys
 import time
@@ -27,6 +28,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench import plot, report, sender, stage
+from bench.cost import peak, resident, spent
 from bench.crowd import SERVICES, SLICES, Crowd, Request, cluster_ip, service
 from peers.control_plane import ControlPlane
 from peers.processes import Process
@@ -44,8 +46,14 @@ FEW = 3
 
 def main() -> int:
     chosen = parsed(sys.argv[1:])
-    machine = {"cores": os.cpu_count(), "kernel": os.uname().release.partition("-")[0]}
-    data: dict[str, Any] = {"machine": machine, "rows": []}
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin without it
+    data: dict[str, Any] = {
+        "command": command(chosen),
+        "cores": os.cpu_count(),
+        "kernel": os.uname().release.partition("-")[0],
+        "load": os.getloadavg()[0],
+        "rows": [],
+    }
     for size in chosen.sizes.split(","):
         crowd = Crowd(*map(int, size.split("x")))
         programs = chosen.programs or tuple(
@@ -79,19 +87,30 @@ def parsed(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=int, default=100, help="changes that are timed one by one")
     parser.add_argument("--budget", type=float, default=240.0, help="seconds after which fewer rounds must do")
-    parser.add_argument("--seconds", type=float, default=60.0, help=f"length of the storm of {RATE} changes a second")
+    parser.add_argument("--seconds", type=int, default=60, help=f"length of the storm of {RATE} changes a second")
     parser.add_argument("--patience", type=float, default=300.0, help="seconds: what takes longer is said to")
     parser.add_argument("--json", type=Path, help="where the figures go")
     parser.add_argument("--svg", type=Path, help="where a plot goes")
     parser.add_argument("--smoke", action="store_true", help="small and short: does it run at all?")
     chosen = parser.parse_args(argv)
     if chosen.smoke:
-        chosen.sizes, chosen.rounds, chosen.seconds, chosen.patience = "60x5", 1, 0.2, 60.0
+        chosen.sizes, chosen.rounds, chosen.seconds, chosen.patience = "60x5", 1, 1, 60.0
         chosen.programs = chosen.programs or tuple(name for name in stage.PROGRAMS if name != SLOW)
     unknown = set(chosen.programs or ()) - set(stage.PROGRAMS)
     if unknown:
         parser.error(f"no such program: {', '.join(sorted(unknown))}")
     return chosen
+
+
+def command(chosen: argparse.Namespace) -> str:
+    """What makes the same figures: without what was not chosen, and without files."""
+    usual = parsed([])
+    words = [
+        f"--{flag} {','.join(value) if isinstance(value, tuple) else value}"
+        for flag in ("sizes", "programs", "rounds", "seconds")
+        if (value := getattr(chosen, flag)) != getattr(usual, flag)
+    ]
+    return " ".join(["python tests/bench/agent.py", *words])
 
 
 def measured(
@@ -101,8 +120,7 @@ def measured(
     row: dict[str, object] = {}
     with stage.node(machine, plane.folder) as host, stage.program(plane, host, name) as process:
         try:
-            with plane.session(seconds=effort.patience) as request:
-                row |= Measuring(plane, request, host, crowd, process, effort).everything(row)
+            Measuring(plane, host, crowd, process, effort).everything(row)
         except (OSError, AssertionError) as error:
             row["error"] = str(error)
             print(f"{name}: {error}\n{process.log_tail()}", file=sys.stderr)
@@ -114,19 +132,17 @@ class Measuring:
     """One program on one node. Its measurements follow one another; each leaves the program rested."""
 
     plane: ControlPlane
-    request: Request
     host: Host
     crowd: Crowd
     process: Process
     effort: argparse.Namespace
 
-    def everything(self, row: dict[str, object]) -> dict[str, object]:
+    def everything(self, row: dict[str, object]) -> None:
         for measure in (self.start, self.changes, self.come_and_go, self.packets, self.storm):
             row |= measure()
             if "start_over_s" in row:
                 break
-        row["peak_mib"] = stage.memory(self.process.pid)[1]
-        return row
+        row["peak_mib"] = peak(self.process.pid)
 
     def start(self) -> dict[str, object]:
         began = time.monotonic()
@@ -142,14 +158,15 @@ class Measuring:
         return {"start_s": at - began}
 
     def changes(self) -> dict[str, object]:
-        taken, costs = [], []
+        taken, costs, sizes = [], [], []
         began = time.monotonic()
         while len(taken) < self.effort.rounds:
             if time.monotonic() - began > self.effort.budget and len(taken) >= FEW:
                 break
-            before = stage.spent(self.process.pid)
+            before = spent(self.process.pid)
             taken.append(self.change())
-            costs.append(stage.spent(self.process.pid) - before)
+            costs.append(spent(self.process.pid) - before)
+            sizes.append(resident(self.process.pid))
         median = statistics.median(cost.both for cost in costs)
         # Without those rounds into which something periodic fell: an audit, a collector of garbage.
         usual = [cost for cost in costs if cost.both <= 2 * median + 5]
@@ -161,6 +178,7 @@ class Measuring:
             "change_cpu_ms": cpu,
             "change_user_ms": min(cpu, statistics.mean(cost.user for cost in usual)),
             "sharp_ms": self.sharpness(),
+            "rss_mib": statistics.median(sizes),
         }
 
     def change(self) -> float:
@@ -168,7 +186,7 @@ class Measuring:
         wanted, changed = self.crowd.changed(self.last)
         path = f"{SLICES}/{name_of(self.last)}-0"
         return self.timed(
-            lambda: self.request("PUT", path, changed),
+            lambda request: request("PUT", path, changed),
             self.last,
             lambda where: self.crowd.change_of(where) >= wanted,
             self.crowd.endpoints,
@@ -178,20 +196,17 @@ class Measuring:
         """A service more and less. Its slices are there before and after, as those of one without selector may be."""
         new, deleted = [], []
         number = self.crowd.stranger
+        path = f"{SERVICES}/{name_of(number)}"
         began = time.monotonic()
         for _ in range(max(1, self.effort.rounds // 10)):
-            new.append(self.timed(lambda: self.request("POST", SERVICES, service(number)), number, bool, 1))
-            path = f"{SERVICES}/{name_of(number)}"
-            deleted.append(
-                self.timed(lambda path=path: self.request("DELETE", path), number, lambda where: not where, 1)
-            )
+            new.append(self.timed(lambda request: request("POST", SERVICES, service(number)), number, bool, 1))
+            deleted.append(self.timed(lambda request: request("DELETE", path), number, lambda where: not where, 1))
             if time.monotonic() - began > self.effort.budget / 2:
                 break
         return {"new_ms": statistics.median(new), "deleted_ms": statistics.median(deleted)}
 
     def packets(self) -> dict[str, object]:
-        resident, _ = stage.memory(self.process.pid)
-        row: dict[str, object] = {"rss_mib": resident}
+        row: dict[str, object] = {}
         times = min(1000, 100 * self.effort.rounds)
         random = Random(2)  # noqa: S311
         middle = self.crowd.services // 2
@@ -208,10 +223,10 @@ class Measuring:
         return row
 
     def storm(self) -> dict[str, object]:
-        before, began = stage.spent(self.process.pid), time.monotonic()
+        before, began = spent(self.process.pid), time.monotonic()
         storm = sender.Storm(self.plane, self.host, self.crowd)
         taken, missing, rate = storm.run(RATE, self.effort.seconds, self.effort.patience)
-        used = (stage.spent(self.process.pid) - before).both / (time.monotonic() - began) / 10
+        used = (spent(self.process.pid) - before).both / (time.monotonic() - began) / 10
         found: dict[str, object] = {"storm_rate": rate, "storm_cpu_percent": used}
         if missing:
             return found | {"storm_over_ms": self.effort.patience * 1e3}
@@ -229,10 +244,12 @@ class Measuring:
 
         return sender.until(self.host, cluster_ip(number), checked, burst, self.effort.patience)
 
-    def timed(self, act: Callable[[], object], number: int, wanted: Callable[[str], bool], burst: int) -> float:
+    def timed(self, act: Callable[[Request], object], number: int, wanted: Callable[[str], bool], burst: int) -> float:
         """Milliseconds from before the write to the API server until connections land so."""
-        began = time.monotonic()
-        act()
+        # A connection of its own, made before: one that waits is closed after half a minute.
+        with self.plane.session(seconds=60) as request:
+            began = time.monotonic()
+            act(request)
         at = self.until(number, wanted, burst)
         if at is None:
             raise AssertionError(f"connections to {name_of(number)} do not land so within {self.effort.patience:g} s")

@@ -11,7 +11,7 @@ seconds, `_ms` milliseconds, `_us` microseconds, `_mib` MiB:
     sharp_ms                 what of change_p50_ms the sender needs to meet one endpoint among many
     new_ms, deleted_ms       medians of a service's coming and going
     storm_p50_ms, _p99       the same where 50 changes come in a second; storm_cpu_percent of one core meanwhile
-    rss_mib, peak_mib        resident memory after the changes; the most ever
+    rss_mib, peak_mib        resident memory between changes, children included; the program's own, at most
     first_p50_us, ...        connect to the first, middle, last service, and to random ones; `lost` took a second packet
     kept_per_s               requests a second over one kept connection
 """
@@ -197,6 +197,10 @@ def _value(row: Row, field: str) -> tuple[float | None, str]:
 # forms
 
 
+def origin(data: Mapping[str, Any]) -> str:
+    return f"`{data['command']}` on {data['cores']} cores, Linux {data['kernel']}, load {data['load']:.1f} before"
+
+
 def text(table: Table) -> str:
     widths = [max(map(len, column)) + 2 for column in zip(*table, strict=True)]
     return "\n".join(
@@ -205,7 +209,7 @@ def text(table: Table) -> str:
 
 
 def markdown(data: Mapping[str, Any]) -> str:
-    return "\n\n".join(_markdown(table(data)) for table in (figures, packets, ratios))
+    return "\n\n".join([f"{origin(data)}:", *(_markdown(table(data)) for table in (figures, packets, ratios))])
 
 
 def _markdown(table: Table) -> str:

@@ -128,7 +128,7 @@ class Storm:
 
     def _write(self, rate: int, changes: int, written: list[float]) -> None:
         began = time.monotonic()
-        with self._plane.session() as request:
+        with self._plane.session(seconds=60) as request:
             for turn in range(changes):
                 time.sleep(max(0.0, began + turn / rate - time.monotonic()))
                 number = turn % min(self._crowd.services, ONE_STORM)

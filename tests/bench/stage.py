@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 
 from bench.crowd import CLIENT, PODS, SERVICE_CIDR
@@ -29,7 +27,6 @@ MACHINE, NODE = "192.168.56.10", "192.168.56.11"
 LINK = "eth1"
 PROGRAMS = ("agent-nft", "agent-legacy", "kube-proxy-legacy", "kube-proxy-nftables", "kube-proxy-nft")
 """agent-FLAVOUR and kube-proxy-FLAVOUR write that flavour of iptables; kube-proxy-nftables is its mode of that name."""
-USER, BOTH = 1, 2
 
 
 @contextmanager
@@ -86,44 +83,6 @@ def program(plane: ControlPlane, host: Host, name: str) -> Process:
     environment = {**os.environ, "XTABLES_LOCKFILE": str(plane.folder / "xtables.lock")}
     argv = (Path(sys.executable).parent / "svcplane-agent", "run", *flags, *more)
     return Process(argv, plane.folder / "agent.log", netns=host.name, environment=environment)
-
-
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """Milliseconds of processor time, a process and its ended children together; `user` is a part of `both`."""
-
-    both: float
-    user: float
-
-    def __sub__(self, other: Spent) -> Spent:
-        return Spent(self.both - other.both, self.user - other.user)
-
-
-def spent(pid: int) -> Spent:
-    # Of children proc(5) has ticks only; the process's own clock (clock_getcpuclockid(3)) is finer.
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    user, system = (int(ticks) * 1e3 / os.sysconf("SC_CLK_TCK") for ticks in fields[13:15])
-    both, own = (time.clock_gettime(~pid << 3 | clock) * 1e3 for clock in (BOTH, USER))
-    return Spent(both + user + system, own + user)
-
-
-def memory(pid: int) -> tuple[float, float]:
-    """MiB of a process and its children that live: resident now, and at most (the sum of each one's most)."""
-    found = [0.0, 0.0]
-    every = [pid]
-    while every:
-        each = every.pop()
-        with suppress(OSError):  # a child that has ended meanwhile
-            every += [int(child) for task in Path(f"/proc/{each}/task").iterdir() for child in _children(task)]
-            lines = Path(f"/proc/{each}/status").read_text().splitlines()
-            sizes = {title: rest for title, _, rest in (line.partition(":") for line in lines)}
-            for index, title in enumerate(("VmRSS", "VmHWM")):
-                found[index] += int(sizes[title].split()[0]) / 1024
-    return found[0], found[1]
-
-
-def _children(task: Path) -> list[str]:
-    return (task / "children").read_text().split()
 
 
 @contextmanager

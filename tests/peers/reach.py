@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pyroute2.netns import setns
 
@@ -81,6 +82,20 @@ class HttpServer:
         except BaseException:
             connection.close()
             raise
+
+
+@contextmanager
+def unix_session(path: Path, *, seconds: float = 10.0) -> Iterator[Session]:
+    """A kept connection to an HTTP server that listens on a unix socket."""
+    connection = http.client.HTTPConnection("localhost")
+    connection.auto_open = 0
+    connection.sock = socket.socket(socket.AF_UNIX)
+    try:
+        connection.sock.settimeout(seconds)
+        connection.sock.connect(str(path))
+        yield Session(connection)
+    finally:
+        connection.close()
 
 
 def socket_in(netns: str, address: str, kind: socket.SocketKind) -> socket.socket:
