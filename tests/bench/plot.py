@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape
 
 PANELS = (
     ("start_s", "start until all services answer, s"),
-    ("change_p50_ms", "one endpoint changes, API write to packet, p50, ms"),
+    ("change_p50_ms", "a change of one endpoint, p50, ms"),
     ("rss_mib", "resident memory, MiB"),
     ("random_p50_us", "connect to a random service, p50, µs"),
 )
@@ -23,8 +23,8 @@ COLOURS = {
     "kube-proxy-nftables": "#30638e",
     "kube-proxy-nft": "#edae49",
 }
-WIDTH, HEIGHT = 330, 210
-LEFT, TOP, RIGHT, BOTTOM = 46, 34, 14, 26
+WIDTH, HEIGHT = 360, 210
+LEFT, TOP, RIGHT, BOTTOM = 46, 34, 28, 26
 LEGEND = 28
 
 Point = tuple[float, float]
@@ -45,7 +45,7 @@ def svg(data: Mapping[str, Any]) -> str:
         for index, (field, title) in enumerate(PANELS)
     ]
     legend = [
-        f'<g transform="translate({12 + index * 128},{2 * HEIGHT + 14})"><rect width="12" height="4" y="-6" '
+        f'<g transform="translate({12 + index * 142},{2 * HEIGHT + 14})"><rect width="12" height="4" y="-6" '
         f'fill="{colour}"/><text x="16">{escape(name)}</text></g>'
         for index, (name, colour) in enumerate(COLOURS.items())
     ]
