@@ -89,10 +89,10 @@ dns-soak: peers  ## random objects and questions before CoreDNS and ours, replie
 	PYTHONPATH=tests:lab $(VENV)/bin/python -m peers.dns_soak --seed $(SEED) --questions $(QUESTIONS)
 
 BENCH ?=
-bench: peers  ## svcplane beside kube-proxy and CoreDNS: two hours; half of one with BENCH="--rounds 10 --seconds 10"
+bench: peers  ## svcplane beside kube-proxy and CoreDNS, for hours: BENCH="--rounds 10 --seconds 10" for less
 	$(VENV)/bin/python tests/bench/cluster_dns.py
-	@mkdir -p dist
-	$(VENV)/bin/python tests/bench/agent.py --json dist/agent.json --svg dist/agent.svg $(BENCH)
+	@mkdir -p figures
+	$(VENV)/bin/python tests/bench/agent.py --json figures/agent.json --svg figures/agent.svg $(BENCH)
 
 # What the image holds is what requirements.txt pins; the wheel leaves its users the choice.
 release: setup  ## dist/: wheel, sdist, bill of materials, checksums; each program is tried from the wheel
@@ -107,5 +107,5 @@ release: setup  ## dist/: wheel, sdist, bill of materials, checksums; each progr
 	@cat dist/SHA256SUMS
 
 clean:  ## remove what was made here; the binaries in ~/.cache/svcplane stay
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) dist figures .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -41,6 +41,8 @@ SLOW, SLOW_ENDPOINTS = "kube-proxy-nft", 15_000
 REST = 1.2
 """Every program holds back for a second after a pass; what is timed is a change that comes to a rested one."""
 RATE = 50
+TOLD = 40.0
+"""Milliseconds: the kernel tells user's time from its own by ticks of 4, and with few of them nothing is told."""
 FEW = 3
 
 
@@ -170,13 +172,13 @@ class Measuring:
         median = statistics.median(cost.both for cost in costs)
         # Without those rounds into which something periodic fell: an audit, a collector of garbage.
         usual = [cost for cost in costs if cost.both <= 2 * median + 5]
-        cpu = statistics.mean(cost.both for cost in usual)
+        cpu, user = (statistics.mean(each) for each in zip(*((cost.both, cost.user) for cost in usual), strict=True))
         return {
             "changes": len(taken),
             "change_p50_ms": report.share(taken, 0.5),
             "change_p99_ms": report.share(taken, 0.99),
             "change_cpu_ms": cpu,
-            "change_user_ms": min(cpu, statistics.mean(cost.user for cost in usual)),
+            "change_user_ms": min(cpu, user) if user * len(usual) >= TOLD else None,
             "sharp_ms": self.sharpness(),
             "rss_mib": statistics.median(sizes),
         }

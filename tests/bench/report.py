@@ -7,7 +7,7 @@ seconds, `_ms` milliseconds, `_us` microseconds, `_mib` MiB:
 
     start_s                  from the program's start until all services answer; start_over_s, if it takes longer
     change_p50_ms, _p99      one endpoint of a service gives way to another: API write to new connection; of `changes`
-    change_cpu_ms, _user     processor time of one change, and what of it is not the kernel's; children included
+    change_cpu_ms, _user     CPU of one change, and what of it is not the kernel's, if that is known; with children
     sharp_ms                 what of change_p50_ms the sender needs to meet one endpoint among many
     new_ms, deleted_ms       medians of a service's coming and going
     storm_p50_ms, _p99       the same where 50 changes come in a second; storm_cpu_percent of one core meanwhile
@@ -65,7 +65,7 @@ def number(value: object) -> str:
 
 
 def pair(one: str, other: str) -> Callable[[Row], str]:
-    return lambda row: f"{number(row[one])} / {number(row[other])}" if row.get(one) is not None else ""
+    return lambda row: f"{number(row[one])} / {number(row[other]) or '-'}" if row.get(one) is not None else ""
 
 
 def start(row: Row) -> str:
