@@ -205,14 +205,19 @@ class Node:
 
 
 def adapted(settings: Settings, options: NodeLocal) -> Settings:
-    """What this mode does unless the Corefile says otherwise: expired answers while upstreams are away."""
+    """What this mode does unless the Corefile says otherwise: expired answers while upstreams are away, and listening
+    on its own addresses alone, since others on a node have DNS servers of theirs.
+    """
 
     def stale(cache: Cache | None) -> Cache | None:
         if cache is None or cache.stale or not options.stale:
             return cache
         return msgspec.structs.replace(cache, stale=options.stale, verify=True, verify_seconds=VERIFY_SECONDS)
 
-    blocks = tuple(msgspec.structs.replace(block, cache=stale(block.cache)) for block in settings.blocks)
+    own = options.addresses
+    blocks = tuple(
+        msgspec.structs.replace(block, cache=stale(block.cache), bind=block.bind or own) for block in settings.blocks
+    )
     reload = settings.reload or (Reload(POLL_SECONDS, 0.0) if options.reload else None)
     return Settings(blocks, reload)
 

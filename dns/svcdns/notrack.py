@@ -9,7 +9,6 @@ comments and one of our addresses; everybody else's stay, in whatever order they
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from ipaddress import ip_address
 
 import msgspec
 
@@ -98,13 +97,6 @@ def removal(dump: str, addresses: Collection[str], *, inward: bool = False) -> s
         if host in addresses and not (inward and (table != "raw" or not rule.destination)):
             found.append((table, f"-D {chain} {text}"))
     return _restore(found)
-
-
-def addresses_in(dump: str) -> frozenset[str]:
-    """The addresses of all such rules, whoever wrote them."""
-    rules = (parse_rule(text) for _, _, text in _ours(dump))
-    hosts = (str(rule.destination or rule.source).partition("/")[0] for rule in rules)
-    return frozenset(str(ip_address(host)) for host in hosts if host)
 
 
 def _ours(dump: str) -> Iterator[tuple[str, str, str]]:

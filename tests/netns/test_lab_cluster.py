@@ -153,7 +153,9 @@ def kubectl(lab: Lab, *words: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("name", ["node1-kubelet", "node2-agent", "controllers", "upstream", "pool-route", "apiserver"])
+@pytest.mark.parametrize(
+    "name", ["node1-kubelet", "node2-agent", "node1-nodelocal", "controllers", "upstream", "pool-route", "apiserver"]
+)
 def test_a_killed_daemon_comes_back(lab: Lab, name: str) -> None:
     before = pids(lab)
     os.kill(before[name], signal.SIGKILL)
