@@ -83,17 +83,19 @@ class Diversion(msgspec.Struct, frozen=True):
             raise DiversionError("interface_check", error) from error
 
     def undo(self) -> None:
-        """Rules, addresses and interface: also those that an earlier one with other addresses has left there."""
-        left = {one for one in links.addresses_of(self.interface) if "%" not in one} if self.interface else set()
+        """Rules, addresses and interface: also what an earlier one with other addresses has left there."""
+        try:
+            is_ours = bool(self.interface) and links.is_carrier(self.interface)
+            left = links.addresses_of(self.interface) if is_ours else ()
+        except LinkError as error:
+            raise DiversionError("interface_check", error) from error
         self._remove({*self.addresses, *left}, inward=False)
-        if self.interface:
-            self.lift(self.addresses)
-            if self.interface != LOOPBACK:
-                try:
-                    links.remove_addresses(self.interface, left)
-                    links.remove_bare_link(self.interface)
-                except LinkError as error:
-                    raise DiversionError("interface_check", error) from error
+        self.lift(self.addresses)
+        if is_ours:
+            try:
+                links.remove_link(self.interface)
+            except LinkError as error:
+                raise DiversionError("interface_check", error) from error
 
     def _remove(self, addresses: Iterable[str], *, inward: bool) -> None:
         whose = frozenset(addresses)

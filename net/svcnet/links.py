@@ -137,17 +137,25 @@ def remove_addresses(interface: str, addresses: Iterable[str]) -> None:
         raise LinkError(f"cannot take addresses from {interface}: {error}") from error
 
 
-def remove_bare_link(name: str) -> None:
-    """Removes a link of one of LINK_KINDS that carries no address any more and was never set up; others stay."""
-    if addresses_of(name):
-        return
+def is_carrier(name: str) -> bool:
+    """Whether there is a link of this name that only carries addresses: of LINK_KINDS, and never set up."""
     try:
         with pyroute2.IPRoute() as route:
             for link in route.get_links(ifname=name) if route.link_lookup(ifname=name) else ():
                 info = link.get_attr("IFLA_LINKINFO")
                 kind = info.get_attr("IFLA_INFO_KIND") if info is not None else None
-                if kind in LINK_KINDS and not link["flags"] & _IFF_UP:
-                    route.link("del", index=link["index"])
+                return kind in LINK_KINDS and not link["flags"] & _IFF_UP
+    except (NetlinkError, OSError) as error:
+        raise LinkError(f"cannot look at the interface {name}: {error}") from error
+    return False
+
+
+def remove_link(name: str) -> None:
+    """Removes a link; nothing happens if it is gone."""
+    try:
+        with pyroute2.IPRoute() as route:
+            for index in route.link_lookup(ifname=name):
+                route.link("del", index=index)
     except (NetlinkError, OSError) as error:
         raise LinkError(f"cannot remove the interface {name}: {error}") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -11,12 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from support.corefiles import KUBEADM, NODE_LOCAL
 from support.node_dns import KUBE_DNS, KUBE_DNS6, PROGRAM, UPSTREAM, UPSTREAM6, Asking, NodeDns, node_dns
+from support.sandbox import argv_of, sandboxed, settings
 from support.site import lone_host
 from support.waiting import eventually
+from svcnet import links
 
 pytestmark = [pytest.mark.netns, pytest.mark.timeout(180)]
 
+SYSTEMD = Path(__file__).parents[2] / "deploy/systemd"
 LINK_LOCAL = "169.254.20.10"
 BOTH = (f"--local-ip={LINK_LOCAL},{KUBE_DNS}", f"--cluster-dns={UPSTREAM}")
 RULES = 24  # for two addresses
@@ -277,6 +282,102 @@ def test_another_way_to_cluster_dns(site: NodeDns, tmp_path: Path) -> None:
     site.start(tmp_path, BOTH[0], f"--cluster-dns=10.96.0.99,{UPSTREAM}")  # nobody is at the first one
     await_rules(site)
     assert site.ask(site.pod, KUBE_DNS, "one.example.org", seconds=20) == "192.0.2.1"
+
+
+def test_node_caches_own_arguments_and_template(site: NodeDns, tmp_path: Path) -> None:
+    """As its DaemonSet starts it: flags, the file of its ConfigMap, the environment that the kubelet makes."""
+    (tmp_path / "Corefile.base").write_text(NODE_LOCAL)
+    words = f"-localip {LINK_LOCAL},{KUBE_DNS} -conf /etc/Corefile -upstreamsvc kube-dns-upstream"
+    argv = [str(PROGRAM), *words.split(), "-basecorefile", f"{tmp_path}/Corefile.base"]
+    process = site.run(tmp_path, argv, KUBE_DNS_UPSTREAM_SERVICE_HOST=UPSTREAM)
+    await_rules(site)
+    assert site.ask(site.pod, KUBE_DNS, "one.default.svc.cluster.local") == "192.0.2.1"
+    assert site.dns.asked["tcp"] > 0
+    assert site.dns.asked["udp"] == 0
+    with site.node.entered():
+        for url in (
+            f"http://{LINK_LOCAL}:8080/health",
+            "http://127.0.0.1:9253/metrics",
+            "http://127.0.0.1:9353/metrics",
+        ):
+            with urllib.request.urlopen(url, timeout=10) as said:  # noqa: S310  # one of the three
+                text = said.read()
+    assert b'coredns_nodecache_setup_errors_total{errortype="iptables_lock"} 0.0' in text
+    process.terminate()
+    assert process.wait(30) == 0
+    await_gone(site)
+
+
+def test_kubeadms_file(site: NodeDns, tmp_path: Path) -> None:
+    """Cluster DNS on each node: it may take the place of the cache, and listens on no other address of the node."""
+    text = KUBEADM.replace("/etc/resolv.conf", UPSTREAM).replace("    loop\n", "")
+    text = text.replace("pods insecure", "pods insecure\n endpoint http://127.0.0.1:1\n startup_timeout 1ms")
+    site.start(tmp_path, f"--local-ip={LINK_LOCAL}", corefile=text)
+    await_rules(site, RULES // 2)
+    assert site.ask(site.pod, LINK_LOCAL, "one.example.org") == "192.0.2.1"
+    with pytest.raises(ConnectionRefusedError):
+        site.ask(site.node, "192.168.56.11", "one.example.org", proto="tcp")
+
+
+def test_without_a_link_of_its_own(site: NodeDns, tmp_path: Path) -> None:
+    """Where no link can be made, loopback carries the addresses; what it had before stays."""
+    before = site.addresses()
+    process = site.start(tmp_path, *BOTH, "--interface-name=lo")
+    await_rules(site)
+    assert site.addresses() == before | {LINK_LOCAL, KUBE_DNS}
+    assert site.ask(site.pod, KUBE_DNS, "one.example.org") == "192.0.2.1"
+    process.kill()
+    eventually(lambda: site.addresses() == before and not site.saved(), "what was there before", seconds=30)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "found"),
+    [
+        pytest.param(("no-such-kind", "bridge"), "nld0", id="a bridge"),
+        pytest.param(("no-such-kind", "ifb"), "nld0", id="an ifb"),
+        pytest.param(("no-such-kind",), "lo", id="none"),
+    ],
+)
+def test_links_by_what_the_kernel_has(monkeypatch: pytest.MonkeyPatch, kinds: tuple[str, ...], found: str) -> None:
+    monkeypatch.setattr(links, "LINK_KINDS", kinds)
+    with lone_host("links") as host, host.entered():
+        for added in (2, 0):
+            assert links.ensure_link("nld0") == found
+            assert links.ensure_addresses(found, [LINK_LOCAL, KUBE_DNS6]) == added
+        assert {LINK_LOCAL, KUBE_DNS6} <= set(links.addresses_of(found))
+        for address, family in ((LINK_LOCAL, socket.AF_INET), (KUBE_DNS6, socket.AF_INET6)):
+            with socket.socket(family, socket.SOCK_DGRAM) as server, socket.socket(family, socket.SOCK_DGRAM) as client:
+                server.bind((address, 53))
+                client.sendto(b"x", (address, 53))
+                server.settimeout(10)
+                assert server.recv(9) == b"x"
+        assert links.is_carrier("nld0") is (found == "nld0")
+        assert not links.is_carrier("lo")
+        for _ in range(2):
+            links.remove_addresses(found, [LINK_LOCAL, KUBE_DNS6])
+        assert not {LINK_LOCAL, KUBE_DNS6} & set(links.addresses_of(found))
+
+
+def test_in_its_units_sandbox(site: NodeDns, tmp_path: Path) -> None:
+    """With the capabilities, system calls and file system of the systemd unit; ExecStopPost= undoes it, too."""
+    Path("/run/xtables.lock").touch(0o600)  # ExecStartPre=
+    unit = SYSTEMD / "svcplane-nodelocal.service"
+    variables = {"SVCPLANE_NODELOCAL_FLAGS": " ".join(BOTH)}
+    argv = [word.replace("/etc/svcplane", str(SYSTEMD / "etc")) for word in argv_of(unit, PROGRAM.parent, **variables)]
+    process = site.run(tmp_path, sandboxed(unit, argv))
+    await_rules(site)
+    assert site.ask(site.pod, KUBE_DNS, "one.default.svc.cluster.local") == "192.0.2.1"
+    everybody = site.pids()
+    process.kill()
+    await_gone(site)
+    process = site.run(tmp_path, sandboxed(unit, argv))
+    await_rules(site)
+    for pid in set(site.pids()) - set(everybody):
+        os.kill(pid, signal.SIGKILL)
+    (line,) = settings(unit)["ExecStopPost"]
+    stop = [*line.removeprefix("-").replace("/opt/svcplane/bin", str(PROGRAM.parent)).split()[:-1], *BOTH]
+    assert site.run(tmp_path, sandboxed(unit, stop)).wait(60) == 0
+    await_gone(site)
 
 
 def test_a_second_one_is_refused(site: NodeDns, tmp_path: Path) -> None:

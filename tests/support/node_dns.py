@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -153,8 +153,12 @@ class NodeDns:
         """`svcplane-dns nodelocal` on the node; not waited for."""
         (folder / "Corefile").write_text(corefile)
         words = ("nodelocal", f"--conf={folder}/Corefile", "--metrics-listen-address=127.0.0.1:9353", *flags)
+        return self.run(folder, [str(PROGRAM), *words])
+
+    def run(self, folder: Path, argv: Sequence[str], **environment: str) -> subprocess.Popen[bytes]:
+        """A program on the node."""
         with (folder / "log").open("ab") as log:
-            process = subprocess.Popen(self.node.argv(str(PROGRAM), *words), stdout=log, stderr=log)
+            process = subprocess.Popen(self.node.argv(*argv), stdout=log, stderr=log, env={**os.environ, **environment})
         self._started.append(process)
         return process
 
