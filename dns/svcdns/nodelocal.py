@@ -49,12 +49,13 @@ def run(options: NodeLocal, serve: Callable[[Node], None], read: Read) -> int:
     if options.role == "guard":
         guardian.attend(guarded)
         return 0
-    with guardian.locked(guarded) as lock:
+    node = Node(options, diversion, read)
+    if options.role == "serve":
+        node.load()  # what is wrong with it is said before anything is made
+    with guardian.locked(guarded) as node.lock:
         if options.role == "cleanup":
             _checked(diversion.undo)
             return 0
-        node = Node(options, diversion, lock, read)
-        node.load()  # what is wrong with it is said before anything is made
         if not options.keep:
             _checked(diversion.undo)
         _checked(diversion.lay)
@@ -62,7 +63,7 @@ def run(options: NodeLocal, serve: Callable[[Node], None], read: Read) -> int:
             Path(options.pidfile).write_text(f"{os.getpid()}\n")
         try:
             if not options.keep:
-                node.guards.append(guardian.start(guarded, lock))
+                node.guards.append(guardian.start(guarded, node.lock))
             serve(node)
         finally:
             node.end()
@@ -76,11 +77,13 @@ def cluster_dns(options: NodeLocal) -> tuple[str, ...]:
 
 
 class Node:
-    """What stands around a server on a node. `guards` are connections to guardians."""
+    """What stands around a server on a node. `lock` is held, `guards` are connections to guardians."""
 
-    def __init__(self, options: NodeLocal, diversion: Diversion, lock: socket.socket, read: Read) -> None:
+    lock: socket.socket
+
+    def __init__(self, options: NodeLocal, diversion: Diversion, read: Read) -> None:
         self.options, self.guards = options, list[socket.socket]()
-        self._diversion, self._lock, self._read = diversion, lock, read
+        self._diversion, self._read = diversion, read
         self._sockets: list[socket.socket] = []
         self._keeping: asyncio.Task[None] | None = None
         self._leaving = False
@@ -116,17 +119,19 @@ class Node:
         for guard in list(self.guards):
             self._hand_over(guard)
         if self._keeping is None and not self._leaving:
-            self._lock.setblocking(False)
-            asyncio.get_running_loop().add_reader(self._lock, self._accept)
-            await self._keep()
-            self._keeping = asyncio.create_task(self._keep_on())
+            self.lock.setblocking(False)
+            loop = asyncio.get_running_loop()
+            loop.add_reader(self.lock, self._accept)
+            for guard in self.guards:
+                loop.add_reader(guard, self._lost, guard)
+            self._keeping = asyncio.create_task(self._keep_on(await self._keep()))
 
     async def leaving(self) -> None:
         """The end has begun: whoever asks from now on is answered elsewhere."""
         self._leaving = True
         if self._keeping is not None:
             self._keeping.cancel()
-            asyncio.get_running_loop().remove_reader(self._lock)
+            asyncio.get_running_loop().remove_reader(self.lock)
             await asyncio.gather(self._keeping, return_exceptions=True)
         if not self.options.keep:
             await self._tried(self._diversion.turn_away)
@@ -144,10 +149,10 @@ class Node:
                 guard.send(GOODBYE)
             guard.close()
 
-    async def _keep_on(self) -> None:
+    async def _keep_on(self, well: bool) -> None:
         while True:
-            well = await self._keep()
             await asyncio.sleep(self.options.sync_seconds if well else min(RETRY_SECONDS, self.options.sync_seconds))
+            well = await self._keep()
 
     async def _keep(self) -> bool:
         """Addresses and rules are there, or put back; whether nothing failed."""
@@ -172,9 +177,10 @@ class Node:
 
     def _accept(self) -> None:
         with suppress(OSError):
-            connection, _ = self._lock.accept()
+            connection, _ = self.lock.accept()
             if guardian.may_guard(connection):
                 self.guards.append(connection)
+                asyncio.get_running_loop().add_reader(connection, self._lost, connection)
                 self._hand_over(connection)
             else:
                 connection.close()
@@ -183,9 +189,16 @@ class Node:
         try:
             guardian.hand_over(guard, self._sockets)
         except OSError:
-            _log.warning("a guardian is gone")
+            self._lost(guard)
+
+    def _lost(self, guard: socket.socket) -> None:
+        """A guardian is gone. Without any, what a SIGKILL leaves stays until the next start."""
+        if guard in self.guards:
             self.guards.remove(guard)
+            asyncio.get_running_loop().remove_reader(guard)
             guard.close()
+            if not self.guards:
+                _log.warning("nobody guards the rules any more")
 
     def _kube_dns_map(self) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
         """`upstreamNameservers` and `stubDomains` of ConfigMap kube-dns, mounted as files. ValueError for bad JSON."""
