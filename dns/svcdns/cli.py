@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from glob import glob
+from importlib.metadata import version
 from pathlib import Path
 from typing import assert_never
 
@@ -42,7 +43,7 @@ LOOKUP_SECONDS = 30.0
 
 def main(words: Sequence[str] | None = None) -> int:
     """The program; `words` are argv without the name. Returns the exit status."""
-    command = parse(sys.argv[1:] if words is None else words)
+    command = parse(sys.argv[1:] if words is None else words, version("svcplane"))
     log_to(sys.stderr)
     try:
         match command:
