@@ -156,7 +156,6 @@ def recover(guarded: Guarded, held: Sequence[socket.socket], lock: socket.socket
 
 def relay(held: Sequence[socket.socket], to: tuple[str, int], knock: socket.socket, seconds: float) -> None:
     """Passes on what comes into the sockets, and the replies back, for so long or until somebody knocks."""
-    family = socket.AF_INET6 if ":" in to[0] else socket.AF_INET
     waiting: dict[socket.socket, tuple[socket.socket, tuple[str, int]]] = {}
     end = time.monotonic() + seconds
     with selectors.DefaultSelector() as selector:
@@ -180,14 +179,25 @@ def relay(held: Sequence[socket.socket], to: tuple[str, int], knock: socket.sock
                 else:
                     with suppress(OSError):
                         packet, peer = one.recvfrom(65535)
-                        asking = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+                        asking = _asking(packet, to)
                         waiting[asking] = one, peer
-                        asking.connect(to)
-                        asking.send(packet)
                         selector.register(asking, selectors.EVENT_READ)
             if knock not in selector.get_map() and not waiting:
                 break
     _close(list(waiting))
+
+
+def _asking(packet: bytes, to: tuple[str, int]) -> socket.socket:
+    """A socket of its own for each question, by whose port the reply finds back."""
+    family = socket.AF_INET6 if ":" in to[0] else socket.AF_INET
+    asking = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    try:
+        asking.connect(to)
+        asking.send(packet)
+    except OSError:
+        asking.close()
+        raise
+    return asking
 
 
 def _watched(connection: socket.socket) -> tuple[bool, list[socket.socket]]:

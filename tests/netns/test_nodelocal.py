@@ -116,7 +116,7 @@ def test_killed_while_a_pod_asks(site: NodeDns, tmp_path: Path) -> None:
     await_rules(site)
     asking = Asking(site, site.pod, KUBE_DNS)
     try:
-        eventually(lambda: asking.good > 20, "names resolve")
+        eventually(lambda: asking.good > 20, "names resolve", seconds=30)
         assert site.dns.asked["udp"] == 0
         process.kill()
         eventually(lambda: site.dns.asked["udp"] > 20, "names resolve without the cache", seconds=30)
@@ -137,7 +137,7 @@ def test_killed_with_its_group_and_replaced_at_once(site: NodeDns, tmp_path: Pat
     assert os.getpgid(guardian) == guardian, "it is in no group with what it guards"
     asking = Asking(site, site.pod, KUBE_DNS)
     try:
-        eventually(lambda: asking.good > 20, "names resolve")
+        eventually(lambda: asking.good > 20, "names resolve", seconds=30)
         os.kill(guardian, signal.SIGTERM)
         first.kill()
         second = site.start(tmp_path, *BOTH)
@@ -145,7 +145,7 @@ def test_killed_with_its_group_and_replaced_at_once(site: NodeDns, tmp_path: Pat
         await_rules(site)
         before = site.dns.asked["udp"]
         count = asking.good
-        eventually(lambda: asking.good > count + 20, "names resolve")
+        eventually(lambda: asking.good > count + 20, "names resolve", seconds=30)
     finally:
         asking.stop()
     assert len(asking.lost) <= 1, asking.lost
@@ -199,7 +199,7 @@ def test_a_guard_in_another_process(site: NodeDns, tmp_path: Path) -> None:
     )
     asking = Asking(site, site.pod, KUBE_DNS)
     try:
-        eventually(lambda: asking.good > 20, "names resolve")
+        eventually(lambda: asking.good > 20, "names resolve", seconds=30)
         for pid in (*own, process.pid):
             os.kill(pid, signal.SIGKILL)
         await_gone(site)
@@ -226,11 +226,11 @@ def test_terminated_while_a_pod_asks(site: NodeDns, tmp_path: Path) -> None:
     await_rules(site)
     asking = Asking(site, site.pod, KUBE_DNS)
     try:
-        eventually(lambda: asking.good > 20, "names resolve")
+        eventually(lambda: asking.good > 20, "names resolve", seconds=30)
         process.terminate()
         assert process.wait(30) == 0
         await_gone(site)
-        eventually(lambda: site.dns.asked["udp"] > 20, "names resolve without the cache")
+        eventually(lambda: site.dns.asked["udp"] > 20, "names resolve without the cache", seconds=30)
     finally:
         asking.stop()
     assert asking.lost == []

@@ -203,7 +203,7 @@ class NodeDns:
 class Asking:
     """Asks in a loop, for a new name each time, until `stop`; `lost` are the questions that failed."""
 
-    def __init__(self, site: NodeDns, where: Host, server: str, seconds: float = 4.0) -> None:
+    def __init__(self, site: NodeDns, where: Host, server: str, seconds: float = 6.0) -> None:
         self.good, self.lost = 0, list[str]()
         self._over = threading.Event()
         self._arguments = site, where, server, seconds
