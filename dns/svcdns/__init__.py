@@ -24,6 +24,9 @@ anything odd. Where we differ, we differ by a rule that dns/README.md names and 
     server                the sockets, of which    datagrams  streams    are UDP and TCP, and    batch    recvmmsg(2)
     tally  counters       the metrics
     assembly  life        settings made to work; started, changed, ended      cli   the program
+    nodeflags  pillars  notrack    a node's cache: node-cache's flags, Corefile variables and rules (pure)
+    nodelocal             what stands around a server on a node      diversion   interface and rules, made and undone
+    guardian              undoes them when the process has died, however it died
 
 Rules. One loop: sockets, store and index belong to its thread, so an answer sees a change whole or not at all, and no
 lock is taken for a query; reflectors have threads of their own and hand their batches over. What we know ourselves is
@@ -32,5 +35,5 @@ their way in and out, never text: no codec, no escapes, no surprise. What depend
 the service changes. The API server's absence is nobody's problem but a newcomer's: what was known is answered for
 ever.
 
-Missing: the per-node mode, and what dns/README.md lists.
+Missing: what dns/README.md lists.
 """

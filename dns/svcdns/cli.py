@@ -1,4 +1,4 @@
-"""`svcplane-dns run` and `svcplane-dns lookup`: the parts put together, and the life of the process.
+"""`svcplane-dns run`, `nodelocal` and `lookup`: the parts put together, and the life of the process.
 
 In: argv and signals. Out: a server, or one answer printed; exit status 0, 1 for what could not be done (one sentence
 on stderr says what and what to try), 2 for a bad command line.
@@ -14,7 +14,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from glob import glob
@@ -24,9 +24,11 @@ from typing import assert_never
 
 import msgspec
 
+from svcdns import nodelocal
 from svcdns.answer import Chase, Elsewhere, Question, Reply, answer
 from svcdns.corefile import blocks_of
 from svcdns.life import Life, LoopError
+from svcdns.nodeflags import NodeLocal
 from svcdns.options import Lookup, Run, parse
 from svcdns.plugins import settings_of
 from svcdns.records import RCODE_NAMES, line_of, text_of
@@ -46,7 +48,9 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         match command:
             case Run():
-                return asyncio.run(_run(command))
+                return asyncio.run(_run(partial(_load, command), command.http))
+            case NodeLocal():
+                return nodelocal.run(command, _serve, partial(_read, port=command.port))
             case Lookup():
                 return asyncio.run(_lookup(command))
             case _:
@@ -56,14 +60,23 @@ def main(words: Sequence[str] | None = None) -> int:
         return 1
 
 
-async def _run(options: Run) -> int:
+def _serve(node: nodelocal.Node) -> None:
+    asyncio.run(_run(node.load, (node.options.http,) if node.options.http else (), node))
+
+
+async def _run(
+    load: Callable[[], tuple[Settings, str]], http: Sequence[str], node: nodelocal.Node | None = None
+) -> int:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     _raise_file_limit()
     metrics = registry()
-    life = Life(partial(_load, options), metrics, Tally(metrics), stop, options.http)
+    tally = Tally(metrics)
+    if node is not None:
+        node.count(tally)
+    life = Life(load, metrics, tally, stop, http, node)
     loop.add_signal_handler(signal.SIGUSR1, life.asked.set)
     await life.run()
     return 0
@@ -78,8 +91,12 @@ def _load(options: Run) -> tuple[Settings, str]:
         text = path.read_text(errors="replace")
     except OSError as error:
         raise OSError(error.errno, f"cannot read the Corefile {path}: {error.strerror}") from error
-    blocks = blocks_of(text, options.conf, os.environ, _imported)
-    return settings_of(blocks, options.port), hashlib.sha512(msgspec.json.encode(blocks)).hexdigest()
+    return _read(text, options.conf, options.port)
+
+
+def _read(text: str, file: str, port: int) -> tuple[Settings, str]:
+    blocks = blocks_of(text, file, os.environ, _imported)
+    return settings_of(blocks, port), hashlib.sha512(msgspec.json.encode(blocks)).hexdigest()
 
 
 def _imported(pattern: str, file: str) -> list[tuple[str, str]]:

@@ -32,6 +32,7 @@ COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "health_request_failures": ("There is nothing that could fail: 0.", ()),
     "reload_failed": ("Changed configurations that could not be taken.", ()),
     "dns_do_requests": ("Queries with DO.", ("server", "zone", "view")),
+    "nodecache_setup_errors": ("Failures to lead a node's questions here.", ("errortype",)),
 }
 GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "cache_entries": ("Replies kept.", _OF_TABLE),

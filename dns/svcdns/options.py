@@ -1,7 +1,8 @@
 """The command line of `svcplane-dns`, as a frozen value.
 
-In: the words after the command's name. Out: `Run` or `Lookup`, whole and checked. Bad words end the program as argparse
-ends it: the usage and one sentence on stderr, status 2. Names and defaults follow CoreDNS where it has them.
+In: the words after the command's name. Out: `Run`, `NodeLocal` or `Lookup`, whole and checked. Bad words end the
+program as argparse ends it: the usage and one sentence on stderr, status 2. Names and defaults follow CoreDNS where it
+has them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from typing import TypeAlias
 
 import msgspec
 
+from svcdns import nodeflags
 from svcdns.flags import add_cluster, add_run, settings_of, source_of
+from svcdns.nodeflags import NodeLocal
 from svcdns.records import TYPE_NUMBERS, Name, name_of
 from svcdns.settings import DNS_PORT, Settings, Source
 
@@ -35,13 +38,13 @@ class Lookup(msgspec.Struct, frozen=True):
     type: int
 
 
-Command: TypeAlias = Run | Lookup
+Command: TypeAlias = Run | NodeLocal | Lookup
 
 
 def parse(words: Sequence[str], version: str = "") -> Command:
     """The command that the words ask for. Raises SystemExit, after a message on stderr, if they make no sense.
 
-    A command line of CoreDNS works as it is: `-conf FILE`, `-dns.port PORT`.
+    A command line of CoreDNS works as it is: `-conf FILE`, `-dns.port PORT`; so does one of node-cache: `-localip IP`.
     """
     parser = argparse.ArgumentParser(
         "svcplane-dns", description="Cluster DNS: answers Service names, forwards the rest.", allow_abbrev=False
@@ -54,12 +57,16 @@ def parse(words: Sequence[str], version: str = "") -> Command:
     add("--dns.port", dest="port", type=_port, default=DNS_PORT, metavar="PORT", help="where the Corefile names none")
     add_cluster(run)
     add_run(run)
+    cache = commands.add_parser(nodeflags.COMMAND, help="serve DNS to the node that we are on", allow_abbrev=False)
+    nodeflags.add(cache)
     lookup = commands.add_parser("lookup", help="print what would be answered, and why", allow_abbrev=False)
     add_cluster(lookup)
     lookup.add_argument("name", type=_name, metavar="NAME", help="the name; it is taken as absolute")
     lookup.add_argument("type", type=_type, nargs="?", default="A", metavar="TYPE", help="A, AAAA, SRV, PTR, ...")
-    found = parser.parse_args(_of_coredns(words))
+    found = parser.parse_args(_of_coredns(nodeflags.spelled(words)))
     try:
+        if found.command == nodeflags.COMMAND:
+            return nodeflags.nodelocal_of(found)
         if found.command == "lookup":
             return Lookup(source_of(found), found.name, found.type)
         return _run(run, found)

@@ -72,8 +72,9 @@ PURE = [
     *(
         f"svcdns.{name}"
         for name in (
-            "addresses answer cache corefile directives flags foreign hosts index names options plugin_cache "
-            "plugin_forward plugin_kubernetes plugins records rewrite settings transfer wire wirecache"
+            "addresses answer cache corefile directives flags foreign hosts index names nodeflags notrack options "
+            "pillars plugin_cache plugin_forward plugin_kubernetes plugins records rewrite settings transfer wire "
+            "wirecache"
         ).split()
     ),
     "svclab.apiserver.strategy",
@@ -141,7 +142,7 @@ DOORS = {
     "sqlite3": {"svclab.apiserver.database"},
     "urllib3": {"svckube.access"},
     "dnslib": {"svcdns.wire"},
-    "pyroute2": {"svcnet.conntrack", "svcnet.links", "svcnet.tables", "svclab.netns"},
+    "pyroute2": {"svcnet.carriers", "svcnet.tables", "svclab.netns"},
     "prometheus_client": {"svckube.observe", "svcagent.metrics", "svcdns.counters", "svcdns.tally"},
 }
 
@@ -248,7 +249,7 @@ def test_documents_name_what_exists(document: Path) -> None:
 
 COMMANDS = {
     "svcplane-agent": ("run", "rules", "trace", "status", "cleanup"),
-    "svcplane-dns": ("run", "lookup"),
+    "svcplane-dns": ("run", "nodelocal", "lookup"),
     "svcplane-lab": ("up", "status", "down", "demo", "exec", "node", "kubectl", "apiserver", "controllers", "kubelet"),
 }
 
