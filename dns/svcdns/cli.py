@@ -24,6 +24,7 @@ from typing import assert_never
 import msgspec
 
 from svcdns.answer import Chase, Elsewhere, Question, Reply, answer
+from svcdns.clients import Guard, Network, attached
 from svcdns.corefile import blocks_of
 from svcdns.life import Life, LoopError
 from svcdns.options import Lookup, Run, parse
@@ -62,7 +63,8 @@ async def _run(options: Run) -> int:
         loop.add_signal_handler(number, stop.set)
     _raise_file_limit()
     metrics = registry()
-    life = Life(partial(_load, options), metrics, Tally(metrics), stop, options.http)
+    guard = Guard((*_attached(), *options.clients), options.rate_limit)
+    life = Life(partial(_load, options), metrics, Tally(metrics), stop, options.http, guard)
     loop.add_signal_handler(signal.SIGUSR1, life.asked.set)
     await life.run()
     return 0
@@ -88,6 +90,15 @@ def _imported(pattern: str, file: str) -> list[tuple[str, str]]:
     if not found and not any(mark in pattern for mark in "*?["):
         raise FileNotFoundError(f"file to import not found: {pattern}")
     return [(str(path), path.read_text(errors="replace")) for path in found]
+
+
+def _attached() -> tuple[Network, ...]:
+    """The networks that this machine is in now."""
+    texts = []
+    for name in ("route", "if_inet6"):
+        path = Path("/proc/net", name)
+        texts.append(path.read_text() if path.exists() else "")  # a kernel may lack one of the families
+    return attached(*texts)
 
 
 def _raise_file_limit() -> None:

@@ -19,6 +19,7 @@ from time import perf_counter
 from typing import TypeAlias
 
 from svcdns.batch import ROOM, SLOTS, Batch, Control, Peer
+from svcdns.clients import Guard
 from svcdns.tally import Tally, Via
 from svcdns.wirecache import WireCache
 from svckube.observe import fields
@@ -33,8 +34,11 @@ _log = logging.getLogger(__name__)
 class Datagrams:
     """Answers from when it is made until `stop`; `tasks` are the replies under way."""
 
-    def __init__(self, sock: socket.socket, respond: Respond, cache: WireCache, tally: Tally, via: Via) -> None:
+    def __init__(
+        self, sock: socket.socket, respond: Respond, cache: WireCache, tally: Tally, via: Via, guard: Guard
+    ) -> None:
         self._socket, self._respond, self._cache, self._tally, self._via = sock, respond, cache, tally, via
+        self._guard = guard
         self._loop = asyncio.get_running_loop()
         self.tasks: set[asyncio.Task[None]] = set()
         self._batch = Batch(sock, ip_address(sock.getsockname()[0].partition("%")[0]).is_unspecified)
@@ -63,11 +67,13 @@ class Datagrams:
         batch, cache, counts = self._batch, self._cache, self._tally.shapes(self._via)
         octets, received, lengths = batch.octets, batch.received, batch.lengths
         began, hits, first = perf_counter(), 0, 0
+        sources = batch.sources(count)
+        strangers = self._guard.clients.strangers(sources)
         kept_for = cache.fresh.get
         for slot, (start, size_at, length_at) in enumerate(batch.places[:count]):
             end = start + received[size_at]
             kept = kept_for(octets[start + 2 : end])
-            if kept is not None:
+            if kept is not None and not strangers:
                 reply, shape, _ = kept
                 if not isinstance(reply, bytes):
                     reply = reply.octets()
@@ -77,6 +83,8 @@ class Datagrams:
                 counts[shape] += 1
                 hits += 1
                 continue
+            source = sources[slot]
+            self._via.client, self._via.is_stranger = source, source in strangers
             said = self._said(octets[start:end], slot)
             kept_for = cache.fresh.get  # which may be another one by now
             if said:
@@ -98,21 +106,35 @@ class Datagrams:
         except Exception:
             self._failed()
             return b""
+        stranger = self._via.client if self._via.is_stranger else None
         if isinstance(reply, bytes):
+            if stranger is not None:
+                reply = self._limited(reply, stranger)
             if len(reply) <= ROOM:
                 return reply
             self._send(reply, *self._batch.sender(slot))
         elif reply is not None:
-            task = self._loop.create_task(self._finish(reply, *self._batch.sender(slot)))
+            task = self._loop.create_task(self._finish(reply, stranger, *self._batch.sender(slot)))
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
         return b""
 
-    async def _finish(self, reply: Awaitable[bytes], peer: Peer, control: Control) -> None:
+    async def _finish(self, reply: Awaitable[bytes], stranger: bytes | None, peer: Peer, control: Control) -> None:
         try:
-            self._send(await reply, peer, control)
+            said = await reply
+            if stranger is not None:
+                said = self._limited(said, stranger)
+            if said:
+                self._send(said, peer, control)
         except Exception:
             self._failed()
+
+    def _limited(self, reply: bytes, stranger: bytes) -> bytes:
+        """What of a reply a stranger gets who may be somebody else."""
+        passed = self._guard.limiter.passed(reply, stranger, perf_counter())
+        if passed is not reply:
+            self._tally.count("rrl_responses_exceeded", self._via.server)
+        return passed
 
     def _send(self, reply: bytes, peer: Peer, control: Control) -> None:
         # The client cannot be reached, or the kernel's buffer is full: it will ask again.

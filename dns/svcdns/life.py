@@ -21,6 +21,7 @@ from contextlib import suppress
 
 from svcdns.assembly import Assembly, Place, Running, read_hosts
 from svcdns.chain import Chain, Router
+from svcdns.clients import Guard
 from svcdns.corefile import CorefileError
 from svcdns.server import Server
 from svcdns.settings import Endpoint, Settings
@@ -45,9 +46,9 @@ class LoopError(Exception):
 class _Port:
     """A server, and the router it asks at the moment."""
 
-    def __init__(self, router: Router, tally: Tally) -> None:
+    def __init__(self, router: Router, tally: Tally, guard: Guard) -> None:
         self.router = router
-        self.server = Server(self.respond, tally, transfer=self.transfer)
+        self.server = Server(self.respond, tally, transfer=self.transfer, guard=guard)
 
     def respond(self, packet: bytes, via: Via) -> bytes | Awaitable[bytes] | None:
         return self.router.respond(packet, via)
@@ -69,10 +70,12 @@ class Life:
         tally: Tally,
         stop: asyncio.Event,
         http: Iterable[str] = (),
+        guard: Guard | None = None,
     ) -> None:
         self.asked = asyncio.Event()  # somebody wants the settings taken anew now
         self._load, self._metrics, self._tally, self._stop = load, metrics, tally, stop
         self._more_http = tuple(http)
+        self._guard = Guard() if guard is None else guard
         self._http: dict[str, tuple[frozenset[str], Http]] = {}
         self._ports: dict[Place, _Port] = {}
         self._assembly: Assembly | None = None
@@ -150,7 +153,7 @@ class Life:
             after.connect(before)
             for place, router in after.routers.items():
                 if place not in self._ports:
-                    port = opened[place] = _Port(router, self._tally)
+                    port = opened[place] = _Port(router, self._tally, self._guard)
                     await port.server.start(place, place in after.everywhere)
         except BaseException:
             for port in opened.values():

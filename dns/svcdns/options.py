@@ -8,25 +8,32 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from ipaddress import ip_network
 from typing import TypeAlias
 
 import msgspec
 
+from svcdns.clients import Network
 from svcdns.flags import add_cluster, add_run, settings_of, source_of
 from svcdns.records import TYPE_NUMBERS, Name, name_of
 from svcdns.settings import DNS_PORT, Settings, Source
+
+RATE_LIMIT, LARGEST_RATE = 100, 1_000_000
 
 
 class Run(msgspec.Struct, frozen=True):
     """`conf` is the path of a Corefile, in which `port` stands where it names none; else `settings` say it all.
 
-    `http`: addresses that serve /health, /ready and /metrics.
+    `http`: addresses that serve /health, /ready and /metrics. `clients`: networks at home beside those that always are;
+    `rate_limit`: equal replies a second to a network of strangers, 0 for no limit.
     """
 
     conf: str
     port: int
     settings: Settings | None
     http: tuple[str, ...]
+    clients: tuple[Network, ...] = ()
+    rate_limit: int = RATE_LIMIT
 
 
 class Lookup(msgspec.Struct, frozen=True):
@@ -51,6 +58,10 @@ def parse(words: Sequence[str]) -> Command:
     add = run.add_argument
     add("--conf", default="", metavar="FILE", help="a Corefile, instead of the options below but --http")
     add("--dns.port", dest="port", type=_port, default=DNS_PORT, metavar="PORT", help="where the Corefile names none")
+    at_home = "who may ask for other names than the cluster's, beside private networks and those attached; repeatable"
+    add("--client-cidrs", nargs="+", action="extend", type=_network, default=[], metavar="CIDR", help=at_home)
+    limit = f"equal UDP replies a second to a network of strangers, by default {RATE_LIMIT}; 0: no limit"
+    add("--rate-limit", type=_count, default=RATE_LIMIT, metavar="N", help=limit)
     add_cluster(run)
     add_run(run)
     lookup = commands.add_parser("lookup", help="print what would be answered, and why", allow_abbrev=False)
@@ -78,13 +89,27 @@ def _of_coredns(words: Sequence[str]) -> list[str]:
 
 
 def _run(parser: argparse.ArgumentParser, found: argparse.Namespace) -> Run:
+    beside = tuple(found.http), tuple(found.client_cidrs), found.rate_limit
     if not found.conf:
-        return Run("", found.port, settings_of(found), tuple(found.http))
-    apart = {"conf", "port", "http", "command"}
+        return Run("", found.port, settings_of(found), *beside)
+    apart = {"conf", "port", "http", "command", "client_cidrs", "rate_limit"}
     for name, value in vars(found).items():
         if name not in apart and value != parser.get_default(name):
             raise ValueError(f"--conf: the Corefile says it all; --{name.replace('_', '-')} has no place beside it")
-    return Run(found.conf, found.port, None, tuple(found.http))
+    return Run(found.conf, found.port, None, *beside)
+
+
+def _network(text: str) -> Network:
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) > LARGEST_RATE:
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and {LARGEST_RATE}")
+    return int(text)
 
 
 def _name(text: str) -> Name:

@@ -36,7 +36,8 @@ class Via:
     """How a query came: the label `server`, `udp` or `tcp`, the address family as 1 or 2, the server block's zone.
 
     One value for each socket and zone. `peer` is who sent the message that is being taken in, if that `wants_peer`; it
-    is right until the call that takes it in returns.
+    is right until the call that takes it in returns; so are `client`, the same as 4 or 16 octets, and `is_stranger`: it
+    is not at home with us (`clients`).
     """
 
     server: str
@@ -45,6 +46,8 @@ class Via:
     zone: str = "."
     wants_peer: bool = False
     peer: tuple[str, int] = ("", 0)
+    client: bytes = b""
+    is_stranger: bool = False
 
 
 class Histogram:

@@ -72,7 +72,7 @@ PURE = [
     *(
         f"svcdns.{name}"
         for name in (
-            "addresses answer cache corefile directives flags foreign hosts index names options plugin_cache "
+            "addresses answer cache clients corefile directives flags foreign hosts index names options plugin_cache "
             "plugin_forward plugin_kubernetes plugins records rewrite settings transfer wire wirecache"
         ).split()
     ),
