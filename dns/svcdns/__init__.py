@@ -22,7 +22,9 @@ anything odd. Where we differ, we differ by a rule that dns/README.md names and 
     upstream  forward     one other resolver; which of them is asked      beyond   these and the cache
     respond               one message to one reply      chain   a server block, and which answers    report   the log
     server                the sockets, of which    datagrams  streams    are UDP and TCP, and    batch    recvmmsg(2)
+    clients               who is at home, and how much strangers are told                      (pure)
     tally  counters       the metrics
+    lookup  stub  explain    what a pod asks, what it would be told, and why (the last two pure)
     assembly  life        settings made to work; started, changed, ended      cli   the program
 
 Rules. One loop: sockets, store and index belong to its thread, so an answer sees a change whole or not at all, and no

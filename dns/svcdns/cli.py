@@ -14,7 +14,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from glob import glob
@@ -23,20 +23,16 @@ from typing import assert_never
 
 import msgspec
 
-from svcdns.answer import Chase, Elsewhere, Question, Reply, answer
 from svcdns.clients import Guard, Network, attached
 from svcdns.corefile import blocks_of
 from svcdns.life import Life, LoopError
+from svcdns.lookup import look_up
 from svcdns.options import Lookup, Run, parse
 from svcdns.plugins import settings_of
-from svcdns.records import RCODE_NAMES, line_of, text_of
 from svcdns.settings import Settings
 from svcdns.tally import Tally
-from svcdns.watch import Watched
 from svckube.access import AccessError
 from svckube.observe import log_to, registry
-
-LOOKUP_SECONDS = 30.0
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -48,7 +44,7 @@ def main(words: Sequence[str] | None = None) -> int:
             case Run():
                 return asyncio.run(_run(command))
             case Lookup():
-                return asyncio.run(_lookup(command))
+                return asyncio.run(look_up(command.source, command.name, command.type, command.pod))
             case _:
                 assert_never(command)
     except (AccessError, LoopError, OSError, ValueError) as error:
@@ -106,45 +102,6 @@ def _raise_file_limit() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-async def _lookup(options: Lookup) -> int:
-    """Prints the reply as zone-file lines, with comments that say why and whether an upstream would be asked."""
-    watched = Watched(options.source, Tally(registry()))
-    watched.start()
-    try:
-        async with asyncio.timeout(LOOKUP_SECONDS):
-            await watched.synced.wait()
-    except TimeoutError:
-        raise OSError(
-            f"the API server did not list everything within {LOOKUP_SECONDS:g} s; see the lines above"
-        ) from None
-    finally:
-        watched.stop()
-    question = Question(options.name, options.name.lower(), options.type)
-    outcome = answer(question, watched.cluster.index, options.source.zones)
-    for line in explained(outcome):
-        print(line)
-    return 0
-
-
-def explained(outcome: Reply | Chase | Elsewhere) -> Iterator[str]:
-    """What would be answered, and why, in lines."""
-    if isinstance(outcome, Elsewhere):
-        yield f"; an upstream is asked: {outcome.because}"
-        return
-    reply = outcome if isinstance(outcome, Reply) else outcome.reply
-    yield f"; {RCODE_NAMES[reply.rcode]}: {reply.because}"
-    for section, records in (
-        ("answer", reply.answer),
-        ("authority", reply.authority),
-        ("additional", reply.additional),
-    ):
-        if records:
-            yield f"; {section}"
-            yield from map(line_of, records)
-    if isinstance(outcome, Chase):
-        yield f"; an upstream is asked for {text_of(outcome.target)}, and its answer appended"
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import msgspec
 
 from svcdns.clients import Network
 from svcdns.flags import add_cluster, add_run, settings_of, source_of
-from svcdns.records import TYPE_NUMBERS, Name, name_of
+from svcdns.records import TYPE_NUMBERS, name_of
 from svcdns.settings import DNS_PORT, Settings, Source
 
 RATE_LIMIT, LARGEST_RATE = 100, 1_000_000
@@ -37,9 +37,12 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class Lookup(msgspec.Struct, frozen=True):
+    """`name` as it was written; `pod` who asks, `[namespace/]name`, "" for nobody: then the name is taken as whole."""
+
     source: Source
-    name: Name
+    name: str
     type: int
+    pod: str = ""
 
 
 Command: TypeAlias = Run | Lookup
@@ -66,12 +69,14 @@ def parse(words: Sequence[str]) -> Command:
     add_run(run)
     lookup = commands.add_parser("lookup", help="print what would be answered, and why", allow_abbrev=False)
     add_cluster(lookup)
-    lookup.add_argument("name", type=_name, metavar="NAME", help="the name; it is taken as absolute")
+    lookup.add_argument("name", type=_name, metavar="NAME", help="the name; without --from it is taken as whole")
     lookup.add_argument("type", type=_type, nargs="?", default="A", metavar="TYPE", help="A, AAAA, SRV, PTR, ...")
+    who = "the name as this pod would ask for it: its search path, question by question"
+    lookup.add_argument("--from", dest="pod", default="", metavar="[NAMESPACE/]POD", help=who)
     found = parser.parse_args(_of_coredns(words))
     try:
         if found.command == "lookup":
-            return Lookup(source_of(found), found.name, found.type)
+            return Lookup(source_of(found), found.name, found.type, found.pod)
         return _run(run, found)
     except ValueError as error:
         parser.error(str(error))
@@ -112,11 +117,12 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _name(text: str) -> Name:
+def _name(text: str) -> str:
     try:
-        return name_of(text)
+        name_of(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def _type(text: str) -> int:

@@ -72,8 +72,9 @@ PURE = [
     *(
         f"svcdns.{name}"
         for name in (
-            "addresses answer cache clients corefile directives flags foreign hosts index names options plugin_cache "
-            "plugin_forward plugin_kubernetes plugins records rewrite settings transfer wire wirecache"
+            "addresses answer cache clients corefile directives explain flags foreign hosts index names options "
+            "plugin_cache plugin_forward plugin_kubernetes plugins records rewrite settings stub transfer wire "
+            "wirecache"
         ).split()
     ),
     "svclab.apiserver.strategy",
