@@ -24,6 +24,7 @@ anything odd. Where we differ, we differ by a rule that dns/README.md names and 
     server                the sockets, of which    datagrams  streams    are UDP and TCP, and    batch    recvmmsg(2)
     clients               who is at home, and how much strangers are told                      (pure)
     tally  counters       the metrics
+    busiest  local  top      which names and clients ask most (the first pure), told on the machine
     lookup  stub  explain    what a pod asks, what it would be told, and why (the last two pure)
     assembly  life        settings made to work; started, changed, ended      cli   the program
 

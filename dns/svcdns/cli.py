@@ -1,6 +1,6 @@
-"""`svcplane-dns run` and `svcplane-dns lookup`: the parts put together, and the life of the process.
+"""`svcplane-dns run`, `lookup` and `top`: the parts put together, and the life of the process.
 
-In: argv and signals. Out: a server, or one answer printed; exit status 0, 1 for what could not be done (one sentence
+In: argv and signals. Out: a server, or lines printed; exit status 0, 1 for what could not be done (one sentence
 on stderr says what and what to try), 2 for a bad command line.
 
 SIGTERM and SIGINT end a server, SIGUSR1 makes it read its settings anew; `life` has the rest.
@@ -27,10 +27,11 @@ from svcdns.clients import Guard, Network, attached
 from svcdns.corefile import blocks_of
 from svcdns.life import Life, LoopError
 from svcdns.lookup import look_up
-from svcdns.options import Lookup, Run, parse
+from svcdns.options import Lookup, Run, Top, parse
 from svcdns.plugins import settings_of
 from svcdns.settings import Settings
 from svcdns.tally import Tally
+from svcdns.top import top
 from svckube.access import AccessError
 from svckube.observe import log_to, registry
 
@@ -45,6 +46,9 @@ def main(words: Sequence[str] | None = None) -> int:
                 return asyncio.run(_run(command))
             case Lookup():
                 return asyncio.run(look_up(command.source, command.name, command.type, command.pod))
+            case Top():
+                print("\n".join(top(command.socket, command.count)))
+                return 0
             case _:
                 assert_never(command)
     except (AccessError, LoopError, OSError, ValueError) as error:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from ipaddress import ip_address
 from time import perf_counter
@@ -25,6 +25,7 @@ from svcdns.wirecache import WireCache
 from svckube.observe import fields
 
 BURSTS = 4  # batches before other work gets its turn
+LOOK_SECONDS = 0.001  # for the questions of so long one stands in the list of the busiest
 
 Respond: TypeAlias = Callable[[bytes, Via], bytes | Awaitable[bytes] | None]
 
@@ -39,6 +40,7 @@ class Datagrams:
     ) -> None:
         self._socket, self._respond, self._cache, self._tally, self._via = sock, respond, cache, tally, via
         self._guard = guard
+        self._unseen, self._look_at = 0, 0.0
         self._loop = asyncio.get_running_loop()
         self.tasks: set[asyncio.Task[None]] = set()
         self._batch = Batch(sock, ip_address(sock.getsockname()[0].partition("%")[0]).is_unspecified)
@@ -69,6 +71,9 @@ class Datagrams:
         began, hits, first = perf_counter(), 0, 0
         sources = batch.sources(count)
         strangers = self._guard.clients.strangers(sources)
+        self._unseen += count
+        if began >= self._look_at:
+            self._look(count, sources, began)
         kept_for = cache.fresh.get
         for slot, (start, size_at, length_at) in enumerate(batch.places[:count]):
             end = start + received[size_at]
@@ -96,6 +101,14 @@ class Datagrams:
         batch.send(first, count)
         if hits:
             self._tally.burst(self._via, hits, (perf_counter() - began) / count)
+
+    def _look(self, count: int, sources: Sequence[bytes], now: float) -> None:
+        """Notes one of the questions in the batch, for all that came since the last one that was noted."""
+        slot = self._unseen % count
+        start, size_at, _ = self._batch.places[slot]
+        packet = self._batch.octets[start : start + self._batch.received[size_at]]
+        self._tally.traffic.note(packet, sources[slot], self._unseen, now)
+        self._unseen, self._look_at = 0, now + LOOK_SECONDS
 
     def _said(self, packet: bytes, slot: int) -> bytes:
         """The reply that goes out with the batch; nothing if there is none, or it comes later, or is too large."""

@@ -18,14 +18,19 @@ import os
 import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
+from time import perf_counter
+
+import msgspec
 
 from svcdns.assembly import Assembly, Place, Running, read_hosts
 from svcdns.chain import Chain, Router
 from svcdns.clients import Guard
 from svcdns.corefile import CorefileError
+from svcdns.local import tell
 from svcdns.server import Server
 from svcdns.settings import Endpoint, Settings
 from svcdns.tally import Tally, Via
+from svcdns.top import PATH
 from svckube.access import AccessError
 from svckube.observe import Answer, Registry, Route, exposition, fields, serve
 from svckube.observe import Server as Http
@@ -35,6 +40,7 @@ LOOP_SECONDS = 30.0  # how long a loop is looked for
 LOOP_PAUSE = 1.0
 LOOP_SIGHTINGS = 2  # one is our own question, a second may be a resolver's repetition
 HINFO = 13
+MOST_TOLD = 200  # names, and clients
 
 _log = logging.getLogger(__name__)
 
@@ -86,6 +92,7 @@ class Life:
     async def run(self) -> None:
         """Serves until `stop`. Raises what keeps the first settings from being served, and LoopError."""
         settings, self._hash = self._load()
+        telling = await tell({PATH: self._busiest})
         try:
             await self._adopt(settings)
             if self._stop.is_set() or self._assembly is None:
@@ -101,12 +108,16 @@ class Life:
             _log.info("stopping", extra=fields(lameduck=lameduck))
             await asyncio.sleep(lameduck)
         finally:
+            telling.close()
             for port in self._ports.values():
                 await port.server.close()
             if self._assembly is not None:
                 await self._assembly.drop(None)
             for _, http in self._http.values():
                 http.close()
+
+    def _busiest(self) -> bytes:
+        return msgspec.json.encode(self._tally.traffic.busiest(MOST_TOLD, perf_counter()))
 
     async def _live(self) -> None:
         works = (

@@ -1,7 +1,7 @@
 """The command line of `svcplane-dns`, as a frozen value.
 
-In: the words after the command's name. Out: `Run` or `Lookup`, whole and checked. Bad words end the program as argparse
-ends it: the usage and one sentence on stderr, status 2. Names and defaults follow CoreDNS where it has them.
+In: the words after the command's name. Out: `Run`, `Lookup` or `Top`, whole and checked. Bad words end the program as
+argparse ends it: the usage and one sentence on stderr, status 2. Names and defaults follow CoreDNS where it has them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,14 @@ class Lookup(msgspec.Struct, frozen=True):
     pod: str = ""
 
 
-Command: TypeAlias = Run | Lookup
+class Top(msgspec.Struct, frozen=True):
+    """`socket`: of which server, "" if only one runs here."""
+
+    socket: str
+    count: int
+
+
+Command: TypeAlias = Run | Lookup | Top
 
 
 def parse(words: Sequence[str]) -> Command:
@@ -73,10 +80,15 @@ def parse(words: Sequence[str]) -> Command:
     lookup.add_argument("type", type=_type, nargs="?", default="A", metavar="TYPE", help="A, AAAA, SRV, PTR, ...")
     who = "the name as this pod would ask for it: its search path, question by question"
     lookup.add_argument("--from", dest="pod", default="", metavar="[NAMESPACE/]POD", help=who)
+    top = commands.add_parser("top", help="the busiest names and clients of a server that runs", allow_abbrev=False)
+    top.add_argument("--socket", default="", metavar="NAME", help="which server, where several run here")
+    top.add_argument("--count", type=_count, default=10, metavar="N", help="rows, at most 200")
     found = parser.parse_args(_of_coredns(words))
     try:
         if found.command == "lookup":
             return Lookup(source_of(found), found.name, found.type, found.pod)
+        if found.command == "top":
+            return Top(found.socket, found.count)
         return _run(run, found)
     except ValueError as error:
         parser.error(str(error))

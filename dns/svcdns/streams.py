@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Iterator
+from time import perf_counter
 from typing import cast
 
 from svcdns.clients import Clients
@@ -158,6 +159,7 @@ class Connection(asyncio.Protocol):
                 if self._via.wants_peer:
                     self._via.peer = self._transport.get_extra_info("peername")[:2]
                 self._via.client, self._via.is_stranger = self.client, self._is_stranger
+                self._streams.tally.traffic.note(packet, self.client, 1, perf_counter())
                 at = end
                 if self._streams.transfer and (zone := self._streams.transfer(packet, self._peer())) is not None:
                     self._transport.pause_reading()

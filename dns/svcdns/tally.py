@@ -19,6 +19,7 @@ from importlib.metadata import version
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from svcdns.busiest import Traffic
 from svcdns.counters import Counters
 from svcdns.records import RCODE_NAMES, TYPE_NAMES
 from svcdns.wirecache import Shape
@@ -85,6 +86,7 @@ class Tally(Counters):
         self._programming = {kind: Histogram(PROGRAMMING) for kind in ("cluster_ip", "headless_with_selector")}
         self._lateness = Histogram(LATENESS)
         self.failures = 0
+        self.traffic = Traffic()
         super().__init__(registry)
 
     def reply(self, via: Via, kind: int, rcode: int, asked: int, said: int, seconds: float) -> None:

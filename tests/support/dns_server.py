@@ -47,7 +47,7 @@ class Running:
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        tally = Tally(self.registry)
+        tally = self.tally = Tally(self.registry)
         cache = WireCache()
         self.cluster = Cluster(tally, caches=lambda: [cache], pods=True)
         out = beyond(self._upstreams, tally, max_concurrent=self._limit) if self._upstreams else None
