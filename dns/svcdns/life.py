@@ -12,6 +12,7 @@ says so.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import logging
 import os
@@ -350,6 +351,8 @@ def _settle() -> None:
     gc.unfreeze()  # of what an earlier call spared, some may be gone by now
     gc.collect()
     gc.freeze()
+    with suppress(AttributeError):  # another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)  # the lists as they came were large
 
 
 def _told(task: asyncio.Task[None]) -> None:

@@ -140,7 +140,7 @@ class Responder:
 
     def _is_refused(self, via: Via) -> bool:
         """Whether what upstreams say is not for this client. An endpoint's address is the cluster's, whatever it is."""
-        if not via.is_stranger or self._cluster.index.services_at(via.client):
+        if not via.is_stranger or self._cluster.index.has_endpoint(via.client):
             return False
         self._tally.count("acl_blocked_requests", via.server, via.zone, "")
         return True

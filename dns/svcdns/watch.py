@@ -64,7 +64,10 @@ class Watched:
                 loop.call_soon_threadsafe(self.cluster.apply, batch)
 
         access = self._access = access_of(self.source)
-        self._reflectors = [Reflector(access, _resource(kind, self.source), deliver) for kind in self.cluster.kinds]
+        slim = self.cluster.slimmer.slim
+        self._reflectors = [
+            Reflector(access, _resource(kind, self.source), deliver, lighter=slim) for kind in self.cluster.kinds
+        ]
         for reflector in self._reflectors:
             reflector.start()
 

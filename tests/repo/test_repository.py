@@ -73,7 +73,7 @@ PURE = [
         f"svcdns.{name}"
         for name in (
             "addresses answer busiest cache clients corefile directives explain flags foreign hosts index names "
-            "options plugin_cache plugin_forward plugin_kubernetes plugins records rewrite settings stub transfer "
+            "options plugin_cache plugin_forward plugin_kubernetes plugins records rewrite settings slim stub transfer "
             "wire wirecache"
         ).split()
     ),
