@@ -1,7 +1,7 @@
 # svcplane. `make test` and `make lab` set themselves up: Debian or Ubuntu, as root, is all they need.
 SHELL := /bin/bash -euo pipefail
 .DEFAULT_GOAL := help
-.PHONY: help setup packages lint types unit netns test peers peers-test lab lab-packages lab-down soak dns-soak bench clean
+.PHONY: help setup packages lint types unit netns test peers peers-test lab lab-packages lab-down soak dns-soak bench release clean
 
 VENV := .venv
 PYTEST := $(VENV)/bin/pytest
@@ -91,6 +91,18 @@ dns-soak: peers  ## random objects and questions before CoreDNS and ours, replie
 bench: peers  ## svcplane beside kube-proxy and CoreDNS, one run
 	$(VENV)/bin/python tests/bench/side_by_side.py
 	$(VENV)/bin/python tests/bench/agent.py
+
+# What the image holds is what requirements.txt pins; the wheel leaves its users the choice.
+release: setup  ## dist/: wheel, sdist, bill of materials, checksums; each program is tried from the wheel
+	@$(VENV)/bin/pip install -q --disable-pip-version-check -e '.[release]'
+	@rm -rf dist && $(VENV)/bin/python -m hatchling build -d dist
+	@$(VENV)/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
+		--output-file dist/svcplane.cdx.json deploy/image/requirements.txt
+	@cd dist && sha256sum -- * >SHA256SUMS
+	@tried=$$(mktemp -d) && trap 'rm -rf "$$tried"' EXIT && export PIPX_HOME=$$tried PIPX_BIN_DIR=$$tried/bin PIPX_MAN_DIR=$$tried && \
+		$(VENV)/bin/pipx install --quiet --python "$(CURDIR)/$(VENV)/bin/python" "$$(ls dist/*.whl)[lab]" && \
+		for program in agent dns lab; do "$$tried/bin/svcplane-$$program" --version; done
+	@cat dist/SHA256SUMS
 
 clean:  ## remove what was made here; the binaries in ~/.cache/svcplane stay
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from glob import glob
+from importlib.metadata import version
 from pathlib import Path
 from typing import assert_never
 
@@ -38,7 +39,7 @@ from svckube.observe import log_to, registry
 
 def main(words: Sequence[str] | None = None) -> int:
     """The program; `words` are argv without the name. Returns the exit status."""
-    command = parse(sys.argv[1:] if words is None else words)
+    command = parse(sys.argv[1:] if words is None else words, version("svcplane"))
     log_to(sys.stderr)
     try:
         match command:

@@ -55,7 +55,7 @@ class Top(msgspec.Struct, frozen=True):
 Command: TypeAlias = Run | Lookup | Top
 
 
-def parse(words: Sequence[str]) -> Command:
+def parse(words: Sequence[str], version: str = "") -> Command:
     """The command that the words ask for. Raises SystemExit, after a message on stderr, if they make no sense.
 
     A command line of CoreDNS works as it is: `-conf FILE`, `-dns.port PORT`.
@@ -63,6 +63,7 @@ def parse(words: Sequence[str]) -> Command:
     parser = argparse.ArgumentParser(
         "svcplane-dns", description="Cluster DNS: answers Service names, forwards the rest.", allow_abbrev=False
     )
+    parser.add_argument("--version", "-version", action="version", version=f"svcplane-dns {version}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="serve DNS", allow_abbrev=False)
     add = run.add_argument
@@ -96,7 +97,7 @@ def parse(words: Sequence[str]) -> Command:
 
 def _of_coredns(words: Sequence[str]) -> list[str]:
     """CoreDNS has no commands, and one dash before its flags."""
-    if not words or not words[0].startswith("-") or words[0] in ("-h", "--help"):
+    if not words or not words[0].startswith("-") or words[0] in ("-h", "--help", "-version", "--version"):
         return list(words)
     own = ("-conf", "-dns.port", "-p")
     return [

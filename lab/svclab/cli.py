@@ -11,6 +11,7 @@ import faulthandler
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.metadata import version
 
 from svclab.errors import LabError
 
@@ -36,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     faulthandler.enable()  # a crash in native code leaves a traceback in the log
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(prog="svcplane-lab", description="A Kubernetes cluster on one machine.")
+    parser.add_argument("--version", action="version", version=f"svcplane-lab {version('svcplane')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     for name, (module, what) in COMMANDS.items():
         command = commands.add_parser(name, help=what, description=what)

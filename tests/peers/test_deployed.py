@@ -22,7 +22,7 @@ from dnslib import DNSRecord
 
 from peers.control_plane import ControlPlane
 from peers.processes import Process
-from peers.reach import socket_in
+from peers.reach import HttpServer, socket_in
 from support.sandbox import argv_of, sandboxed
 from support.site import lone_host
 from svclab.netns import Host
@@ -199,6 +199,32 @@ def test_dns_works_in_its_units_sandbox(plane: ControlPlane, tmp_path: Path) -> 
         unit.await_line("WATCHDOG=1")
         unit.process.stop()
         assert "STOPPING=1" in unit.told.lines()
+
+
+def test_dns_with_the_pods_corefile(plane: ControlPlane, binaries: Path, tmp_path: Path) -> None:
+    """The ConfigMap's file, with the two paths that are a pod's in place of this machine's."""
+    address = expose(plane, "web-corefile")
+    (text,) = (each["data"]["Corefile"] for each in rendered(binaries, "dns") if each["kind"] == "ConfigMap")
+    with ExitStack() as stack:
+        host = stack.enter_context(lone_host("corefile"))
+        server = stack.enter_context(plane.reached_from(host.name))
+        account = kubeconfig(plane, "svcplane-dns", server)
+        (tmp_path / "resolv.conf").write_text("nameserver 192.0.2.1\n")
+        (tmp_path / "Corefile").write_text(
+            text.replace("/etc/resolv.conf", f"{tmp_path}/resolv.conf").replace(
+                "ttl 30", f"ttl 30\nkubeconfig {account}"
+            )
+        )
+        argv = (PROGRAMS / "svcplane-dns", "run", f"--conf={tmp_path}/Corefile")
+        process = stack.enter_context(Process(argv, tmp_path / "log", netns=host.name))
+        process.start()
+
+        def status(port: int, path: str) -> int:
+            return HttpServer("127.0.0.1", port, host.name).request("GET", path).status
+
+        process.wait_until(lambda: status(8181, "/ready") == 200, "the readiness probe passes", SECONDS)
+        assert (status(8080, "/health"), status(9153, "/metrics")) == (200, 200)
+        assert addresses(host, "web-corefile.default.svc.cluster.local") == [address]
 
 
 def addresses(host: Host, name: str) -> list[str]:

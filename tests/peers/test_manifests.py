@@ -13,10 +13,14 @@ import yaml
 
 from peers.control_plane import ApiError, ControlPlane
 from support.waiting import eventually
+from svcdns.corefile import blocks_of
+from svcdns.plugins import settings_of
 
 pytestmark = pytest.mark.peers
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
+OVERLAYS = DEPLOY / "kustomize/overlays"
+KIND = "../../kind"
 CHART = DEPLOY / "helm/svcplane"
 SERVER = "agent.apiServer=https://192.168.56.10:6443"
 Objects = dict[tuple[str, str], dict[str, Any]]
@@ -30,7 +34,7 @@ def plane(binaries: Path) -> Iterator[ControlPlane]:
 
 
 def kustomized(binaries: Path, overlay: str) -> str:
-    return _ran(binaries / "kubectl", "kustomize", DEPLOY / "kustomize/overlays" / overlay)
+    return _ran(binaries / "kubectl", "kustomize", OVERLAYS / overlay)
 
 
 def templated(binaries: Path, *values: str) -> str:
@@ -49,7 +53,9 @@ def objects(text: str) -> Objects:
     found = {}
     for each in yaml.safe_load_all(re.sub(r"(name: svcplane-agent)-[0-9a-z]{10}\b", r"\1", text)):
         if each["kind"] == "ConfigMap":
-            each["data"] = {name: yaml.safe_load(file) for name, file in each["data"].items()}
+            each["data"] = {
+                name: yaml.safe_load(file) if name.endswith(".yaml") else file for name, file in each["data"].items()
+            }
         found[each["kind"], each["metadata"]["name"]] = each
     return found
 
@@ -61,7 +67,7 @@ def pod_of(text: str, kind: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "one"}, "spec": spec}
 
 
-@pytest.mark.parametrize("overlay", ["agent", "dns", "both"])
+@pytest.mark.parametrize("overlay", ["agent", "dns", "both", KIND], ids=["agent", "dns", "both", "kind"])
 def test_the_api_server_takes_every_object(plane: ControlPlane, binaries: Path, overlay: str) -> None:
     text = kustomized(binaries, overlay)
     for (kind, _), each in objects(text).items():
@@ -69,6 +75,16 @@ def test_the_api_server_takes_every_object(plane: ControlPlane, binaries: Path, 
             plane.apply(each)
     said = plane.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=text)
     assert len(said.splitlines()) == len(objects(text)), said
+
+
+def test_kind_differs_in_the_agents_files_only(binaries: Path) -> None:
+    kind, both = objects(kustomized(binaries, KIND)), objects(kustomized(binaries, "both"))
+    changed = {key for key in kind.keys() | both.keys() if kind.get(key) != both.get(key)}
+    assert changed == {("ConfigMap", "svcplane-agent")}
+    name = yaml.safe_load((DEPLOY / "kind/cluster.yaml").read_text()).get("name", "svcplane")
+    cluster = kind["ConfigMap", "svcplane-agent"]["data"]["kubeconfig.yaml"]["clusters"][0]["cluster"]
+    assert cluster["server"] == f"https://{name}-control-plane:6443"
+    assert f"--name {name}" in (DEPLOY / "kind/up.sh").read_text()
 
 
 def test_the_chart_is_what_kustomize_makes(binaries: Path) -> None:
@@ -82,7 +98,7 @@ def test_the_chart_is_what_kustomize_makes(binaries: Path) -> None:
             ["agent.enabled=false"], [("DaemonSet", "svcplane-agent"), ("ConfigMap", "svcplane-agent")], id="dns"
         ),
         pytest.param(
-            ["dns.enabled=false", SERVER], [("Deployment", "svcplane-dns"), ("Service", "kube-dns")], id="agent"
+            ["dns.enabled=false", SERVER], [("Deployment", "svcplane-dns"), ("ConfigMap", "svcplane-dns")], id="agent"
         ),
         pytest.param(["dns.service.create=false", SERVER], [("Service", "kube-dns")], id="service-is-there"),
         pytest.param(
@@ -96,6 +112,26 @@ def test_parts_can_be_left_out(binaries: Path, values: list[str], missing: list[
     assert found.items() <= everything.items()
     assert not set(missing) & set(found)
     assert set(missing) <= set(everything)
+
+
+@pytest.mark.parametrize(
+    ("values", "zones", "plugins"),
+    [
+        pytest.param([], 3, "health ready kubernetes prometheus forward cache loop reload", id="all"),
+        pytest.param(["dns.zones={a.example,b.example}"], 2, "kubernetes forward cache", id="zones"),
+        pytest.param(["dns.forward=null"], 3, "kubernetes reload loadbalance", id="nothing-forwarded"),
+        pytest.param(["dns.forward={192.0.2.1,192.0.2.2:5353}"], 3, "forward", id="upstreams"),
+        pytest.param(["dns.pods=verified", "dns.ttl=0"], 3, "kubernetes", id="pods-and-ttl"),
+        pytest.param(["dns.corefile=.:53 {\n    kubernetes a.example\n}\n"], 1, "kubernetes", id="a-corefile"),
+    ],
+)
+def test_the_chart_makes_corefiles(binaries: Path, values: list[str], zones: int, plugins: str) -> None:
+    """Read as the program reads them: each zone, and each of the plugins named here, at least."""
+    text = objects(templated(binaries, "agent.enabled=false", *values))["ConfigMap", "svcplane-dns"]["data"]["Corefile"]
+    (block,) = settings_of(blocks_of(text)).blocks
+    assert block.kubernetes is not None
+    assert len(block.kubernetes.zones.all) == zones
+    assert set(plugins.split()) <= set(block.plugins)
 
 
 def test_verified_pods_need_a_right(binaries: Path) -> None:

@@ -42,14 +42,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--secure-port", type=int, default=6443, help="0 lets the kernel choose; the log says which")
     add("--advertise-address", default="", help="where the Service kubernetes leads (default: the bind address)")
     add("--data", default=":memory:", metavar="FILE", help="SQLite file; without it nothing is kept")
-    add("--tls-cert-file", required=True)
-    add("--tls-private-key-file", required=True)
+    add("--tls-cert-file", required=True, help="the server's certificate, PEM")
+    add("--tls-private-key-file", required=True, help="its key, PEM")
     add("--client-ca-file", default="", help="who may vouch for client certificates")
     add("--token-auth-file", default="", help='lines of token,user,uid,"group1,group2"')
-    add("--service-cluster-ip-range", default="10.96.0.0/12")
-    add("--service-node-port-range", default="30000-32767")
+    add("--service-cluster-ip-range", default="10.96.0.0/12", help="ClusterIPs; default: 10.96.0.0/12")
+    add("--service-node-port-range", default="30000-32767", help="default: 30000-32767")
     add("--service-account-key-file", default="", help="private key, PEM: signs and verifies tokens")
-    add("--service-account-issuer", default=ISSUER)
+    add("--service-account-issuer", default=ISSUER, help=f"of those tokens; default: {ISSUER}")
 
 
 def run(parsed: argparse.Namespace) -> int:

@@ -15,8 +15,8 @@ from svclab.errors import LabError
 
 def configure(parser: argparse.ArgumentParser) -> None:
     places.add_flags(parser)
-    parser.add_argument("action", choices=["stop", "start"])
-    parser.add_argument("node", metavar="NODE")
+    parser.add_argument("action", choices=["stop", "start"], help="the power switch: off is no shutdown")
+    parser.add_argument("node", metavar="NODE", help="such as node1")
 
 
 def run(parsed: argparse.Namespace) -> int:

@@ -29,7 +29,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--node-monitor-grace-period", default="50s", help="a node silent for so long is unreachable (50s, 1m)"
     )
     parser.add_argument("--root-ca-file", default="", help="goes into the ConfigMap kube-root-ca.crt everywhere")
-    parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+    parser.add_argument(
+        "--log-level", default="info", choices=("debug", "info", "warning", "error"), help="how much is told"
+    )
 
 
 def run(parsed: argparse.Namespace) -> int:
