@@ -77,7 +77,8 @@ def _of_service(name: ServiceName, index: Index) -> Iterator[str]:
             more = "" if len(places) <= MOST_NAMED else f" and {len(places) - MOST_NAMED} more"
             yield f"a Service {own} is in: {' '.join(places[:MOST_NAMED])}{more}"
         return
-    ready = sum(len(targets) for targets in service.endpoints.values())
+    endpoints = index.endpoints(name.key)
+    ready = sum(map(len, endpoints.values()))
     if service.external is not None:
         yield f"{name.key} is an ExternalName: an alias of {text_of(service.external)}"
     elif service.headless:
@@ -87,8 +88,8 @@ def _of_service(name: ServiceName, index: Index) -> Iterator[str]:
     else:
         without = "; without one, the address refuses connections" if not ready else ""
         yield f"{name.key} has a ClusterIP; endpoint addresses that are ready: {ready}{without}"
-    if name.endpoint and name.endpoint not in service.endpoints:
-        yield f"endpoints: {_some(service.endpoints)}"
+    if name.endpoint and name.endpoint not in endpoints:
+        yield f"endpoints: {_some(endpoints)}"
     if name.port:
         yield f"ports: {_some({f'_{port.name}._{port.protocol}' for one in service.targets for port in one.ports})}"
 

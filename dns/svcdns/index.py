@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
+from ipaddress import ip_address
 from operator import itemgetter
 from typing import TypeAlias
 
@@ -24,7 +25,7 @@ from svcdns.records import LONGEST_LABEL, Name, name_of, packed
 from svckube.objects import Endpoint, EndpointSlice, KubeObject, Namespace, Pod, Service
 from svckube.store import Change, Store
 
-MOST_RECENT = 4096  # targets whose records are kept made
+MOST_RECENT = 16384  # targets whose records are kept made
 NO_PORT = -1  # stands for "no ports given": the endpoint has addresses, but no SRV records
 
 
@@ -68,11 +69,17 @@ NOTHING = ServiceRecords()
 
 
 def service_records(
-    service: Service | None, slices: Sequence[EndpointSlice], pod_names: bool = False, ignore_empty: bool = False
+    service: Service | None,
+    slices: Sequence[EndpointSlice],
+    pod_names: bool = False,
+    ignore_empty: bool = False,
+    *,
+    whole: bool = True,
 ) -> ServiceRecords:
     """A service and its slices as records. A service that is gone has none, nor has an ExternalName that is an IP.
 
-    `ignore_empty`: nor has one with a ClusterIP and no endpoint that is ready.
+    `ignore_empty`: nor has one with a ClusterIP and no endpoint that is ready. Unless `whole`, one with a ClusterIP is
+    without its endpoints, which few ask for.
     """
     if service is None:
         return NOTHING
@@ -83,13 +90,16 @@ def service_records(
         own = relative(service.metadata.name, service.metadata.namespace, "svc")
     except ValueError:
         return NOTHING  # no name in DNS; the API server lets no such Service through
-    listed = [(label, target) for one in slices for label, target in _endpoints(one, own, pod_names)]
+    cluster_ips = spec.cluster_ips or (spec.cluster_ip,)
+    headless = cluster_ips[0] == "None"
+    found = (pair for one in slices for pair in _endpoints(one, own, pod_names))
+    if ignore_empty and not headless and not whole and next(found, None) is None:
+        return NOTHING
+    listed = list(found) if whole or headless else []
     endpoints: dict[str, tuple[Target, ...]] = {}
     for label, target in listed:
         endpoints[label] = (*endpoints.get(label, ()), target)
-    cluster_ips = spec.cluster_ips or (spec.cluster_ip,)
-    headless = cluster_ips[0] == "None"
-    if ignore_empty and not headless and not listed:
+    if ignore_empty and not headless and whole and not listed:
         return NOTHING
     if headless:
         targets = tuple(target for _, target in listed)
@@ -115,7 +125,11 @@ def _external(host: str) -> Name | None:
         return None  # the API server lets no such name through
 
 
-def _endpoints(one: EndpointSlice, own: bytes, pod_names: bool) -> Iterable[tuple[str, Target]]:
+def _endpoints(
+    one: EndpointSlice, own: bytes, pod_names: bool, only: bytes | None = None
+) -> Iterator[tuple[str, Target]]:
+    """Labels and targets of the endpoints that are ready; those with one address if `only` says which."""
+    spelled = str(ip_address(only)) if only is not None else ""
     ports = tuple(
         Port((port.name or "").lower(), (port.protocol or "TCP").lower(), NO_PORT if port.port is None else port.port)
         for port in one.ports or ()
@@ -123,8 +137,11 @@ def _endpoints(one: EndpointSlice, own: bytes, pod_names: bool) -> Iterable[tupl
     for endpoint in one.endpoints or ():
         if endpoint.conditions.ready is False:
             continue
-        for address in map(packed, endpoint.addresses or ()):
-            if address is not None:
+        for text in endpoint.addresses or ():
+            if only is not None and text != spelled and ":" not in text:
+                continue
+            address = packed(text)
+            if address is not None and only in (None, address):
                 label = _label(endpoint, address, pod_names)
                 yield label, Target(relative(label) + own, address, ports)
 
@@ -172,7 +189,7 @@ class Index:
         self._pod_names = pod_names
         self._ignore_empty = ignore_empty
         self._services: dict[str, Parts] = {}
-        self._recent = _Recent()
+        self._recent, self._recent_whole = _Recent(), _Recent()
         self._by_cluster_ip: dict[bytes, Keys] = {}
         self._by_endpoint: dict[bytes, Keys] = {}
         self._pods: dict[tuple[str, bytes], int] = {}
@@ -185,19 +202,28 @@ class Index:
         parts = self._services.get(key)
         if parts is None:
             return None
-        records = self._made(parts)
+        records = self._made(parts, whole=False)
         self._recent.keep(key, records)
         return records
 
+    def endpoints(self, key: str) -> dict[str, tuple[Target, ...]]:
+        """The endpoints of a service by label, of one with a ClusterIP too."""
+        found = self._recent_whole.find(key)
+        if found is None:
+            found = self._made(self._services.get(key, (None, ())))
+            self._recent_whole.keep(key, found)
+        return found.endpoints
+
     def services(self) -> Iterator[tuple[str, ServiceRecords]]:
-        """All services by key, sorted."""
+        """All services by key, sorted, whole."""
         return ((key, self._made(parts)) for key, parts in sorted(self._services.items(), key=itemgetter(0)))
 
     def snapshot(self) -> Index:
         """The index as it is now, whatever comes; for reading. Takes a few milliseconds in a large cluster."""
         found = copy(self)
         found.namespaces = set(self.namespaces)
-        found._services, found._pods, found._recent = self._services.copy(), self._pods.copy(), _Recent()
+        found._services, found._pods = self._services.copy(), self._pods.copy()
+        found._recent, found._recent_whole = _Recent(), _Recent()
         found._by_cluster_ip, found._by_endpoint = self._by_cluster_ip.copy(), self._by_endpoint.copy()
         return found
 
@@ -219,9 +245,11 @@ class Index:
             records = self.service(at_cluster_ip[0]) or NOTHING
             return [target.name for target in records.targets if target.address == address][:1]
         found: list[bytes] = []
-        for records in self.services_at(address):
-            targets = (target for one in records.endpoints.values() for target in one)
-            found += sorted({target.name for target in targets if target.address == address})
+        for key in _keys(self._by_endpoint.get(address)):
+            namespace, _, name = key.partition("/")
+            own, (_, slices) = relative(name, namespace, "svc"), self._services[key]
+            targets = (target for one in slices for _, target in _endpoints(one, own, self._pod_names, address))
+            found += sorted({target.name for target in targets})
         return found
 
     def services_at(self, address: bytes) -> list[ServiceRecords]:
@@ -247,17 +275,23 @@ class Index:
             self.serial = int(now)
         return changed
 
-    def _made(self, parts: Parts) -> ServiceRecords:
+    def _made(self, parts: Parts, *, whole: bool = True) -> ServiceRecords:
         service, slices = parts
-        return service_records(service, slices, self._pod_names, self._ignore_empty)
+        return service_records(service, slices, self._pod_names, self._ignore_empty, whole=whole)
 
     def _rebuild(self, key: str, store: Store) -> bool:
         """Takes the service's objects anew; whether its records are others now."""
         service, slices = store.get(Service, key), store.slices(key)
         new = self._made((service, slices))
         before = self._services.get(key)
-        old = None if before is None else self._recent.find(key) or self._made(before)
+        recent = self._recent.find(key)
+        old = recent if recent is not None and recent.headless else self._recent_whole.find(key)
+        if old is None and before is not None:
+            old = self._made(before)
         self._recent.forget(key)
+        self._recent_whole.forget(key)
+        if recent is not None and service is not None:
+            self._recent.keep(key, new)
         if service is None:
             self._services.pop(key, None)
         else:

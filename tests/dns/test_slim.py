@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from support.filled import lists, objects
 from support.questions import cluster
 from svcdns.cluster import Cluster
-from svcdns.index import service_records
+from svcdns.index import NOTHING, service_records
 from svcdns.slim import MOST_SHARED, Slimmer
 from svcdns.tally import Tally
 from svckube.objects import EndpointSlice, ObjectMeta, Pod, Service
@@ -72,6 +72,12 @@ def test_no_record_is_another(endpoints: list[Any], ports: Any, spec: dict[str, 
     )
     assert light_found == found
     assert list(light_found.endpoints) == list(found.endpoints)
+    bare = service_records(light_service, [light], pod_names, whole=False)
+    assert bare == (found if found.headless else msgspec.structs.replace(found, endpoints={}))
+    hidden = [
+        service_records(light_service, [light], pod_names, True, whole=whole) == NOTHING for whole in (True, False)
+    ]
+    assert hidden[0] == hidden[1]
     assert (light.key, light.service_key, light.metadata.resource_version) == (one.key, "prod/db", "7")
 
 
@@ -129,4 +135,4 @@ def test_a_change_is_made_light_by_the_cluster() -> None:
     held = known._store.get(Service, "prod/web")
     assert held is not None
     assert (held.metadata.uid, held.metadata.resource_version) == ("", "99")
-    assert known.index.service("prod/web") == service_records(heavy, known._store.slices("prod/web"))
+    assert known.index.service("prod/web") == service_records(heavy, known._store.slices("prod/web"), whole=False)
