@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs svcplane as systemd services: programs in /opt/svcplane, configuration in /etc/svcplane, units.
 #
-#   install.sh [--programs DIR] [--root DIR] UNIT...      UNIT: agent dns apiserver controllers kubelet
+#   install.sh [--programs DIR] [--root DIR] UNIT...      UNIT: agent dns nodelocal apiserver controllers kubelet
 #
 # --programs DIR   use svcplane's programs in DIR instead of making /opt/svcplane from this checkout
 # --root DIR       put the files below DIR and start nothing; with --programs
@@ -15,19 +15,19 @@ while [ $# -gt 0 ]; do
     case $1 in
     --programs) programs=$2; shift ;;
     --root) root=$2; shift ;;
-    agent | dns | apiserver | controllers | kubelet) units="$units $1" ;;
+    agent | dns | nodelocal | apiserver | controllers | kubelet) units="$units $1" ;;
     *) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 2 ;;
     esac
     shift
 done
-[ -n "$units" ] || { echo "install.sh: which units? agent dns apiserver controllers kubelet" >&2; exit 2; }
+[ -n "$units" ] || { echo "install.sh: which units? agent dns nodelocal apiserver controllers kubelet" >&2; exit 2; }
 [ -z "$root" ] || [ -n "$programs" ] || { echo "install.sh: --root needs --programs" >&2; exit 2; }
 [ "$(id -u)" = 0 ] || { echo "install.sh: run it as root" >&2; exit 1; }
 
 need() {
     command -v "$1" >/dev/null || { echo "install.sh: $1 is not installed (apt-get install $2)" >&2; exit 1; }
 }
-case $units in *agent* | *kubelet*) need iptables iptables ;; esac
+case $units in *agent* | *nodelocal* | *kubelet*) need iptables iptables ;; esac
 case $units in *kubelet*) need ip iproute2 ;; esac
 
 if [ -z "$programs" ]; then
@@ -63,6 +63,7 @@ for unit in $units; do
     systemctl enable --quiet "svcplane-$unit"
     case $unit in
     apiserver) credentials=/etc/svcplane/pki/apiserver.crt ;;
+    nodelocal) credentials=/etc/svcplane/nodelocal.Corefile ;;
     *) credentials=/etc/svcplane/$unit.kubeconfig ;;
     esac
     if [ ! -e "$credentials" ]; then

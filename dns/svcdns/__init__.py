@@ -28,6 +28,9 @@ anything odd. Where we differ, we differ by a rule that dns/README.md names and 
     busiest  local  top      which names and clients ask most (the first pure), told on the machine
     lookup  stub  explain    what a pod asks, what it would be told, and why (the last two pure)
     assembly  life        settings made to work; started, changed, ended      cli   the program
+    nodeflags  pillars  notrack    a node's cache: node-cache's flags, Corefile variables and rules (pure)
+    nodelocal             what stands around a server on a node      diversion   interface and rules, made and undone
+    guardian              undoes them when the process has died, however it died
 
 Rules. One loop: sockets, store and index belong to its thread, so an answer sees a change whole or not at all, and no
 lock is taken for a query; reflectors have threads of their own and hand their batches over. What we know ourselves is
@@ -36,5 +39,5 @@ their way in and out, never text: no codec, no escapes, no surprise. What is hel
 need, once. The API server's absence is nobody's problem but a newcomer's: what was known is answered for
 ever.
 
-Missing: the per-node mode, and what dns/README.md lists.
+Missing: what dns/README.md lists.
 """

@@ -1,4 +1,4 @@
-"""`svcplane-dns run`, `lookup` and `top`: the parts put together, and the life of the process.
+"""`svcplane-dns run`, `nodelocal`, `lookup` and `top`: the parts put together, and the life of the process.
 
 In: argv and signals. Out: a server, or lines printed; exit status 0, 1 for what could not be done (one sentence
 on stderr says what and what to try), 2 for a bad command line.
@@ -14,20 +14,21 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from glob import glob
 from importlib.metadata import version
 from pathlib import Path
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 
-from svcdns.clients import Guard, Network, attached
+from svcdns.clients import EVERYBODY, Guard, Network, attached
 from svcdns.corefile import blocks_of
 from svcdns.life import Life, LoopError
 from svcdns.lookup import look_up
+from svcdns.nodeflags import NodeLocal
 from svcdns.options import Lookup, Run, Top, parse
 from svcdns.plugins import settings_of
 from svcdns.settings import Settings
@@ -35,6 +36,9 @@ from svcdns.tally import Tally
 from svcdns.top import top
 from svckube.access import AccessError
 from svckube.observe import log_to, registry
+
+if TYPE_CHECKING:
+    from svcdns import nodelocal
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -44,7 +48,12 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         match command:
             case Run():
-                return asyncio.run(_run(command))
+                guard = Guard((*_attached(), *command.clients), command.rate_limit)
+                return asyncio.run(_run(partial(_load, command), command.http, guard))
+            case NodeLocal():
+                from svcdns import nodelocal  # what changes a node's network takes 10 MiB
+
+                return nodelocal.run(command, _serve, partial(_read, port=command.port))
             case Lookup():
                 return asyncio.run(look_up(command.source, command.name, command.type, command.pod))
             case Top():
@@ -57,15 +66,24 @@ def main(words: Sequence[str] | None = None) -> int:
         return 1
 
 
-async def _run(options: Run) -> int:
+def _serve(node: nodelocal.Node) -> None:
+    # Its addresses are the node's own affair: whoever reaches them is at home.
+    asyncio.run(_run(node.load, (node.options.http,) if node.options.http else (), Guard(EVERYBODY), node))
+
+
+async def _run(
+    load: Callable[[], tuple[Settings, str]], http: Sequence[str], guard: Guard, node: nodelocal.Node | None = None
+) -> int:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     _raise_file_limit()
     metrics = registry()
-    guard = Guard((*_attached(), *options.clients), options.rate_limit)
-    life = Life(partial(_load, options), metrics, Tally(metrics), stop, options.http, guard)
+    tally = Tally(metrics)
+    if node is not None:
+        node.count(tally)
+    life = Life(load, metrics, tally, stop, http, guard, node)
     loop.add_signal_handler(signal.SIGUSR1, life.asked.set)
     await life.run()
     return 0
@@ -80,8 +98,12 @@ def _load(options: Run) -> tuple[Settings, str]:
         text = path.read_text(errors="replace")
     except OSError as error:
         raise OSError(error.errno, f"cannot read the Corefile {path}: {error.strerror}") from error
-    blocks = blocks_of(text, options.conf, os.environ, _imported)
-    return settings_of(blocks, options.port), hashlib.sha512(msgspec.json.encode(blocks)).hexdigest()
+    return _read(text, options.conf, options.port)
+
+
+def _read(text: str, file: str, port: int) -> tuple[Settings, str]:
+    blocks = blocks_of(text, file, os.environ, _imported)
+    return settings_of(blocks, port), hashlib.sha512(msgspec.json.encode(blocks)).hexdigest()
 
 
 def _imported(pattern: str, file: str) -> list[tuple[str, str]]:

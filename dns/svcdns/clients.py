@@ -28,6 +28,7 @@ HOME: tuple[Network, ...] = tuple(
         ),
     )
 )
+EVERYBODY: tuple[Network, ...] = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 MOST_KNOWN = 1 << 16  # addresses at home that are recognised without a look at the networks
 MOST_COUNTED = 1 << 15  # answers and networks counted in one second
 ALL = 10  # times the limit: what one network is told a second, whatever it is

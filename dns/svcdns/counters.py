@@ -37,6 +37,7 @@ COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "rrl_responses_exceeded": ("Replies cut or dropped: too many to one network of strangers.", ("server",)),
     "dns_do_requests": ("Queries with DO.", ("server", "zone", "view")),
+    "nodecache_setup_errors": ("Failures to lead a node's questions here.", ("errortype",)),
 }
 GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "cache_entries": ("Replies kept.", _OF_TABLE),

@@ -33,12 +33,12 @@ _log = logging.getLogger(__name__)
 
 
 class Datagrams:
-    """Answers from when it is made until `stop`; `tasks` are the replies under way."""
+    """Answers on `socket` from when it is made until `stop`; `tasks` are the replies under way."""
 
     def __init__(
         self, sock: socket.socket, respond: Respond, cache: WireCache, tally: Tally, via: Via, guard: Guard
     ) -> None:
-        self._socket, self._respond, self._cache, self._tally, self._via = sock, respond, cache, tally, via
+        self.socket, self._respond, self._cache, self._tally, self._via = sock, respond, cache, tally, via
         self._guard = guard
         self._unseen, self._look_at = 0, 0.0
         self._loop = asyncio.get_running_loop()
@@ -52,10 +52,10 @@ class Datagrams:
 
     def stop(self) -> None:
         """Takes no more questions."""
-        self._loop.remove_reader(self._socket)
+        self._loop.remove_reader(self.socket)
 
     def close(self) -> None:
-        self._socket.close()
+        self.socket.close()
 
     def _drain(self) -> None:
         for _ in range(BURSTS):
@@ -152,7 +152,7 @@ class Datagrams:
     def _send(self, reply: bytes, peer: Peer, control: Control) -> None:
         # The client cannot be reached, or the kernel's buffer is full: it will ask again.
         with suppress(OSError):
-            self._socket.sendmsg([reply], control, 0, peer)
+            self.socket.sendmsg([reply], control, 0, peer)
 
     def _failed(self) -> None:
         self._tally.failures += 1

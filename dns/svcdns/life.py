@@ -17,9 +17,11 @@ import gc
 import logging
 import os
 import random
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+import socket
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from time import perf_counter
+from typing import Protocol
 
 import msgspec
 
@@ -64,6 +66,13 @@ class _Port:
         return self.router.transfer(packet, peer)
 
 
+class Around(Protocol):
+    """Who has to know when ports are open and when their end begins; `serving` with the sockets for datagrams."""
+
+    async def serving(self, sockets: Sequence[socket.socket]) -> None: ...
+    async def leaving(self) -> None: ...
+
+
 class Life:
     """One process's. `load` gives the settings and a hash of their text, and raises CorefileError or OSError.
 
@@ -78,7 +87,9 @@ class Life:
         stop: asyncio.Event,
         http: Iterable[str] = (),
         guard: Guard | None = None,
+        around: Around | None = None,
     ) -> None:
+        self._around = around
         self.asked = asyncio.Event()  # somebody wants the settings taken anew now
         self._load, self._metrics, self._tally, self._stop = load, metrics, tally, stop
         self._more_http = tuple(http)
@@ -105,6 +116,8 @@ class Life:
             self._unit.ready("answering" if assembly.synced else "forwarding; the API server has not answered yet")
             await self._live()
             self._unit.stopping()
+            if self._around is not None:
+                await self._around.leaving()
             lameduck = max((block.lameduck for block in self._assembly.settings.blocks), default=0.0)
             _log.info("stopping", extra=fields(lameduck=lameduck))
             await asyncio.sleep(lameduck)
@@ -204,6 +217,8 @@ class Life:
             if address not in http or http[address][1] is not server:
                 server.close()
         self._http = http
+        if self._around is not None:
+            await self._around.serving([one for port in self._ports.values() for one in port.server.udp])
         if before is not None:
             await before.drop(after)
 

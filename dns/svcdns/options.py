@@ -1,7 +1,8 @@
 """The command line of `svcplane-dns`, as a frozen value.
 
-In: the words after the command's name. Out: `Run`, `Lookup` or `Top`, whole and checked. Bad words end the program as
-argparse ends it: the usage and one sentence on stderr, status 2. Names and defaults follow CoreDNS where it has them.
+In: the words after the command's name. Out: `Run`, `NodeLocal`, `Lookup` or `Top`, whole and checked. Bad words end the
+program as argparse ends it: the usage and one sentence on stderr, status 2. Names and defaults follow CoreDNS where it
+has them.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from typing import TypeAlias
 
 import msgspec
 
+from svcdns import nodeflags
 from svcdns.clients import Network
 from svcdns.flags import add_cluster, add_run, settings_of, source_of
+from svcdns.nodeflags import NodeLocal
 from svcdns.records import TYPE_NUMBERS, name_of
 from svcdns.settings import DNS_PORT, Settings, Source
 
@@ -52,13 +55,13 @@ class Top(msgspec.Struct, frozen=True):
     count: int
 
 
-Command: TypeAlias = Run | Lookup | Top
+Command: TypeAlias = Run | NodeLocal | Lookup | Top
 
 
 def parse(words: Sequence[str], version: str = "") -> Command:
     """The command that the words ask for. Raises SystemExit, after a message on stderr, if they make no sense.
 
-    A command line of CoreDNS works as it is: `-conf FILE`, `-dns.port PORT`.
+    A command line of CoreDNS works as it is: `-conf FILE`, `-dns.port PORT`; so does one of node-cache: `-localip IP`.
     """
     parser = argparse.ArgumentParser(
         "svcplane-dns", description="Cluster DNS: answers Service names, forwards the rest.", allow_abbrev=False
@@ -75,6 +78,8 @@ def parse(words: Sequence[str], version: str = "") -> Command:
     add("--rate-limit", type=_count, default=RATE_LIMIT, metavar="N", help=limit)
     add_cluster(run)
     add_run(run)
+    cache = commands.add_parser(nodeflags.COMMAND, help="serve DNS to the node that we are on", allow_abbrev=False)
+    nodeflags.add(cache)
     lookup = commands.add_parser("lookup", help="print what would be answered, and why", allow_abbrev=False)
     add_cluster(lookup)
     lookup.add_argument("name", type=_name, metavar="NAME", help="the name; without --from it is taken as whole")
@@ -84,8 +89,10 @@ def parse(words: Sequence[str], version: str = "") -> Command:
     top = commands.add_parser("top", help="the busiest names and clients of a server that runs", allow_abbrev=False)
     top.add_argument("--socket", default="", metavar="NAME", help="which server, where several run here")
     top.add_argument("--count", type=_count, default=10, metavar="N", help="rows, at most 200")
-    found = parser.parse_args(_of_coredns(words))
+    found = parser.parse_args(_of_coredns(nodeflags.spelled(words)))
     try:
+        if found.command == nodeflags.COMMAND:
+            return nodeflags.nodelocal_of(found)
         if found.command == "lookup":
             return Lookup(source_of(found), found.name, found.type, found.pod)
         if found.command == "top":

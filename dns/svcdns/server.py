@@ -66,6 +66,11 @@ class Server:
             accept = partial(self._streams.protocol, over_tcp)
             self._listeners.append(await loop.create_server(accept, sock=tcp, backlog=512))
 
+    @property
+    def udp(self) -> list[socket.socket]:
+        """The sockets for datagrams."""
+        return [one.socket for one in self._datagrams]
+
     def use(self, cache: WireCache) -> None:
         """Looks questions up in this cache from now on."""
         self._cache = cache

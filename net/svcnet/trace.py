@@ -1,7 +1,8 @@
 """What netfilter would do with a packet: a ruleset and a packet in, every possible outcome with its share out.
 
-The first packet of a connection is followed through the hooks as the kernel orders them: nat PREROUTING or OUTPUT,
-the routing decision, filter INPUT, FORWARD or OUTPUT, nat POSTROUTING. A rule with `-m statistic` splits the walk in
+The first packet of a connection is followed through the hooks as the kernel orders them: raw, then nat, PREROUTING or
+OUTPUT, the routing decision, filter INPUT, FORWARD or OUTPUT, nat POSTROUTING. What raw says is not to be tracked meets
+no nat rule. A rule with `-m statistic` splits the walk in
 two, so the outcome is a list whose shares add up to one, exactly (fractions). Each outcome tells which rules decided.
 Nothing is sent; the ruleset may be our own (`compile`), or somebody else's (`rules.parse` of a dump).
 
@@ -111,6 +112,7 @@ class _Walk(msgspec.Struct, frozen=True):
     packet: Packet
     share: Fraction = Fraction(1)
     mark: int = 0
+    tracked: bool = True
     natted: bool = False
     masqueraded: bool = False
     steps: tuple[Step, ...] = ()
@@ -148,7 +150,7 @@ def _interface(name: str, wanted: str | Not) -> bool:
 
 
 def _ctstate(walk: _Walk, match: Ctstate) -> bool:
-    states = {walk.packet.ctstate} | ({"DNAT"} if walk.natted else set())
+    states = {walk.packet.ctstate if walk.tracked else "UNTRACKED"} | ({"DNAT"} if walk.natted else set())
     return bool(states & set(match.states.split(","))) != match.negated
 
 
@@ -249,6 +251,8 @@ class _Tracer:
         match rule.target:
             case Jump("ACCEPT" | "DROP" | "RETURN" as verdict):
                 yield walk, verdict
+            case Jump("NOTRACK") | Other("-j CT --notrack"):
+                yield msgspec.structs.replace(walk, tracked=False), "CONTINUE"
             case Jump(name):
                 for result, left in self.chain(table, name, walk):
                     yield result, "CONTINUE" if left == "RETURN" else left
@@ -276,6 +280,9 @@ class _Tracer:
         chain = self.tables.get(table, {}).get(name)
         policy = chain.policy if chain is not None and chain.policy != "-" else "ACCEPT"
         for walk in walks:
+            if table == "nat" and not walk.tracked:
+                going.append(walk)
+                continue
             for result, verdict in self.chain(table, name, walk):
                 final = policy if verdict == "RETURN" else verdict
                 if final == "ACCEPT":
@@ -319,8 +326,10 @@ def trace(tables: Tables, host: Host, packet: Packet) -> list[Outcome]:
     """Every outcome for `packet` on `host`, most likely first. The shares add up to one."""
     tracer = _Tracer(tables, host)
     outgoing = not packet.in_interface
-    walks, ended = tracer.hook("nat", "OUTPUT" if outgoing else "PREROUTING", [_Walk(packet)])
-    outcomes = [_outcome(walk, verdict, "") for walk, verdict in ended]
+    walks, outcomes = [_Walk(packet)], list[Outcome]()
+    for table in ("raw", "nat"):
+        walks, ended = tracer.hook(table, "OUTPUT" if outgoing else "PREROUTING", walks)
+        outcomes += [_outcome(walk, verdict, "") for walk, verdict in ended]
     for walk in walks:
         local = host.is_local(walk.packet.destination)
         branch = [walk]

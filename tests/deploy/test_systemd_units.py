@@ -13,7 +13,7 @@ pytestmark = pytest.mark.netns  # install.sh wants root
 
 SYSTEMD = Path(__file__).parents[2] / "deploy/systemd"
 PROGRAMS = Path(sys.executable).parent
-UNITS = ("agent", "dns", "apiserver", "controllers", "kubelet")
+UNITS = ("agent", "dns", "nodelocal", "apiserver", "controllers", "kubelet")
 LATER = ("RestartSteps", "RestartMaxDelaySec")
 """Keys of systemd 254; an older one says that it ignores them."""
 
@@ -45,6 +45,7 @@ def test_systemd_understands_the_units(tmp_path: Path) -> None:
     [
         pytest.param("agent", 2.4, id="agent"),
         pytest.param("dns", 1.6, id="dns"),
+        pytest.param("nodelocal", 2.1, id="nodelocal"),
         pytest.param("apiserver", 1.8, id="apiserver"),
         pytest.param("controllers", 1.8, id="controllers"),
     ],
@@ -59,13 +60,14 @@ def test_exposure(unit: str, most: float) -> None:
 
 
 def test_installing_again_keeps_the_configuration(tmp_path: Path) -> None:
-    install(tmp_path, "agent", "dns")
+    install(tmp_path, "agent", "dns", "nodelocal")
     before = files(tmp_path)
+    configuration = ("agent.env", "agent.yaml", "dns.env", "nodelocal.Corefile", "nodelocal.env")
     assert set(before) == {
-        *(f"etc/svcplane/{name}" for name in ("agent.env", "agent.yaml", "dns.env")),
-        *(f"etc/systemd/system/svcplane-{name}.service" for name in ("agent", "dns")),
+        *(f"etc/svcplane/{name}" for name in configuration),
+        *(f"etc/systemd/system/svcplane-{name}.service" for name in ("agent", "dns", "nodelocal")),
     }
-    install(tmp_path, "agent", "dns")
+    install(tmp_path, "agent", "dns", "nodelocal")
     assert files(tmp_path) == before
     (tmp_path / "etc/svcplane/agent.env").write_text("SVCPLANE_AGENT_FLAGS=-v=4\n")
     (tmp_path / "etc/systemd/system/svcplane-agent.service").write_text("[Service]\n")

@@ -66,8 +66,10 @@ def test_daemons_and_their_hosts() -> None:
         "controllers": "control",
         "node1-kubelet": "node1",
         "node1-agent": "node1",
+        "node1-nodelocal": "node1",
         "node2-kubelet": "node2",
         "node2-agent": "node2",
+        "node2-nodelocal": "node2",
         "upstream": "internet",
         "pool-route": "",
     }
@@ -90,6 +92,9 @@ def test_no_pool_no_route() -> None:
         ("node1-kubelet", "--images=/images.yaml"),
         ("node1-agent", "--cluster-cidr=10.233.64.0/18"),
         ("node1-agent", "--hostname-override=node1"),
+        ("node1-nodelocal", "--local-ip=169.254.20.10,10.233.0.10"),
+        ("node1-nodelocal", "--cluster-dns=10.233.0.11"),
+        ("node1-nodelocal", "--conf=/state/nodelocal.Corefile"),
     ],
 )
 def test_daemons_are_told_the_ranges(daemon: str, flag: str) -> None:
@@ -104,8 +109,11 @@ def test_daemons_are_told_the_ranges(daemon: str, flag: str) -> None:
 
 def test_cluster_dns() -> None:
     found: dict[str, dict[str, Any]] = {each.body["kind"]: each.body for each in addons(PLAN)}
-    service, deployment = found["Service"], found["Deployment"]
-    assert service["metadata"]["name"] == "kube-dns"
+    service, upstream = (each.body for each in addons(PLAN) if each.body["kind"] == "Service")
+    deployment = found["Deployment"]
+    assert (service["metadata"]["name"], upstream["metadata"]["name"]) == ("kube-dns", "kube-dns-upstream")
+    assert upstream["spec"]["clusterIP"] == "10.96.0.11"
+    assert upstream["spec"]["selector"] == service["spec"]["selector"]
     assert service["spec"]["clusterIP"] == "10.96.0.10"
     template = deployment["spec"]["template"]
     assert service["spec"]["selector"].items() <= template["metadata"]["labels"].items()
@@ -118,6 +126,7 @@ def test_paths_of_addons() -> None:
     assert [each.path for each in addons(PLAN)] == [
         "/api/v1/namespaces/kube-system/serviceaccounts/svcplane-dns",
         "/api/v1/namespaces/kube-system/services/kube-dns",
+        "/api/v1/namespaces/kube-system/services/kube-dns-upstream",
         "/apis/apps/v1/namespaces/kube-system/deployments/svcplane-dns",
     ]
 

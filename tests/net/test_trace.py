@@ -23,6 +23,7 @@ PASSING = Packet("10.244.1.2", "10.96.0.1", 80, in_interface="veth1")
 def ruleset(rules: str, policies: str = "") -> str:
     """A dump from lines `table -A CHAIN ...`; user chains are declared by being named."""
     chains = {
+        "raw": dict.fromkeys(("PREROUTING", "OUTPUT"), "ACCEPT"),
         "filter": dict.fromkeys(("INPUT", "FORWARD", "OUTPUT"), "ACCEPT"),
         "nat": dict.fromkeys(("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"), "ACCEPT"),
     }
@@ -244,6 +245,32 @@ ROWS = [
         PASSING,
         {"unknown": ()},
     ),
+    *(
+        Row(
+            f"what is not tracked meets no nat rule ({target})",
+            f"""raw -A PREROUTING -d 192.0.2.1/32 -p tcp -m tcp --dport 80 -j {target}
+                {DNAT}
+                filter -A INPUT -m conntrack --ctstate UNTRACKED -j REJECT --reject-with icmp-port-unreachable""",
+            "REJECT",
+            fields={"destination": "192.0.2.1", "port": 80, "unknown": ()},
+        )
+        for target in ("NOTRACK", "CT --notrack")
+    ),
+    Row(
+        "raw of another packet",
+        f"raw -A PREROUTING -d 192.0.2.2/32 -j NOTRACK\n{DNAT}",
+        "ACCEPT",
+        fields={"destination": "10.244.1.3"},
+    ),
+    Row(
+        "not tracked on its way out",
+        """raw -A OUTPUT -j NOTRACK
+                                         nat -A POSTROUTING -j MASQUERADE""",
+        "ACCEPT",
+        OUTGOING,
+        {"masqueraded": False},
+    ),
+    Row("raw drops", "raw -A PREROUTING -j DROP", "DROP"),
 ]
 
 

@@ -153,7 +153,9 @@ def kubectl(lab: Lab, *words: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("name", ["node1-kubelet", "node2-agent", "controllers", "upstream", "pool-route", "apiserver"])
+@pytest.mark.parametrize(
+    "name", ["node1-kubelet", "node2-agent", "node1-nodelocal", "controllers", "upstream", "pool-route", "apiserver"]
+)
 def test_a_killed_daemon_comes_back(lab: Lab, name: str) -> None:
     before = pids(lab)
     os.kill(before[name], signal.SIGKILL)
@@ -196,7 +198,7 @@ def test_a_node_is_switched_off_and_on(lab: Lab) -> None:
     assert lab_command("node", "stop", "node2", *which(lab.plan, lab.folder)).returncode == 0
     found = status(lab)
     assert [each["state"] for each in found["nodes"]] == ["Ready", "off"]
-    assert [each["pid"] for each in found["daemons"] if each["host"] == "node2"] == [None, None]
+    assert [each["pid"] for each in found["daemons"] if each["host"] == "node2"] == [None, None, None]
     inside = belongings.belonging(set(), lab.host("node2"))
     assert inside == [], "its pods have ended"
     refused = lab_command("exec", *which(lab.plan, lab.folder), "node/node2", "--", "true")

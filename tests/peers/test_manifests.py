@@ -51,7 +51,7 @@ def _ran(*argv: str | Path) -> str:
 def objects(text: str) -> Objects:
     """By kind and name; files in ConfigMaps decoded, and without the hash that kustomize adds to their names."""
     found = {}
-    for each in yaml.safe_load_all(re.sub(r"(name: svcplane-agent)-[0-9a-z]{10}\b", r"\1", text)):
+    for each in yaml.safe_load_all(re.sub(r"(name: svcplane-(?:agent|nodelocal))-[0-9a-z]{10}\b", r"\1", text)):
         if each["kind"] == "ConfigMap":
             each["data"] = {
                 name: yaml.safe_load(file) if name.endswith(".yaml") else file for name, file in each["data"].items()
@@ -67,7 +67,9 @@ def pod_of(text: str, kind: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "one"}, "spec": spec}
 
 
-@pytest.mark.parametrize("overlay", ["agent", "dns", "both", KIND], ids=["agent", "dns", "both", "kind"])
+@pytest.mark.parametrize(
+    "overlay", ["agent", "dns", "both", "nodelocal", KIND], ids=["agent", "dns", "both", "nodelocal", "kind"]
+)
 def test_the_api_server_takes_every_object(plane: ControlPlane, binaries: Path, overlay: str) -> None:
     text = kustomized(binaries, overlay)
     for (kind, _), each in objects(text).items():
@@ -89,6 +91,11 @@ def test_kind_differs_in_the_agents_files_only(binaries: Path) -> None:
 
 def test_the_chart_is_what_kustomize_makes(binaries: Path) -> None:
     assert objects(templated(binaries, SERVER)) == objects(kustomized(binaries, "both"))
+
+
+def test_the_charts_cache_is_what_kustomize_makes(binaries: Path) -> None:
+    alone = ("agent.enabled=false", "dns.enabled=false", "nodelocal.enabled=true")
+    assert objects(templated(binaries, *alone)) == objects(kustomized(binaries, "nodelocal"))
 
 
 @pytest.mark.parametrize(
@@ -160,6 +167,10 @@ def test_values_are_checked(binaries: Path, value: str, complaint: str) -> None:
     [
         pytest.param("dns", "Deployment", "restricted", "", id="dns-restricted"),
         pytest.param("agent", "DaemonSet", "privileged", "", id="agent-privileged"),
+        pytest.param(
+            "nodelocal", "DaemonSet", "baseline", 'violates PodSecurity "baseline:latest"', id="nodelocal-not-baseline"
+        ),
+        pytest.param("nodelocal", "DaemonSet", "privileged", "", id="nodelocal-privileged"),
         pytest.param(
             "agent", "DaemonSet", "baseline", 'violates PodSecurity "baseline:latest"', id="agent-not-baseline"
         ),

@@ -73,8 +73,8 @@ PURE = [
         f"svcdns.{name}"
         for name in (
             "addresses answer busiest cache clients corefile directives explain flags foreign hosts index names "
-            "options plugin_cache plugin_forward plugin_kubernetes plugins records rewrite settings slim stub transfer "
-            "wire wirecache"
+            "nodeflags notrack options pillars plugin_cache plugin_forward plugin_kubernetes plugins records rewrite "
+            "settings slim stub transfer wire wirecache"
         ).split()
     ),
     "svclab.apiserver.strategy",
@@ -249,7 +249,7 @@ def test_documents_name_what_exists(document: Path) -> None:
 
 COMMANDS = {
     "svcplane-agent": ("run", "rules", "trace", "status", "cleanup"),
-    "svcplane-dns": ("run", "lookup", "top"),
+    "svcplane-dns": ("run", "nodelocal", "lookup", "top"),
     "svcplane-lab": ("up", "status", "down", "demo", "exec", "node", "kubectl", "apiserver", "controllers", "kubelet"),
 }
 

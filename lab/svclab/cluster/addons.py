@@ -1,8 +1,11 @@
-"""What a fresh cluster is given: cluster DNS; pure.
+"""What a fresh cluster is given: cluster DNS, and what the nodes' caches are told; pure.
 
 In: a plan. Out: objects, in the order of creating, each with the path it is POSTed to. DNS is a Deployment as kubeadm
 has it, with one replica for each node, behind the Service `kube-dns`, whose name and selector everything expects. It
 reaches the API server as every pod does: through the Service `kubernetes`, with its service account's token.
+
+Each node has a cache in front of it (`svcplane-dns nodelocal`), on the cluster IP too, as NodeLocal DNSCache has it; so
+it asks cluster DNS through a second Service, `kube-dns-upstream`.
 """
 
 from __future__ import annotations
@@ -16,6 +19,31 @@ from svclab.cluster.plan import CLUSTER_DOMAIN, UPSTREAM_DNS, Plan
 NAMESPACE = "kube-system"
 DNS = "svcplane-dns"
 HTTP_PORT = 8080
+
+# What does not exist yet may in a second: who types `expose` and `curl` shall not have to wait for it.
+COREFILE = f"""\
+{CLUSTER_DOMAIN}:53 in-addr.arpa:53 ip6.arpa:53 {{
+    errors
+    cache {{
+        success 9984 30 1
+        denial 9984 1 1
+        servfail 0
+    }}
+    bind __PILLAR__LOCAL__DNS__
+    forward . __PILLAR__CLUSTER__DNS__ {{
+        force_tcp
+    }}
+    prometheus :9253
+    health __PILLAR__LOCAL__DNS__:8080
+}}
+.:53 {{
+    errors
+    cache 30
+    bind __PILLAR__LOCAL__DNS__
+    forward . __PILLAR__UPSTREAM__SERVERS__
+    prometheus :9253
+}}
+"""
 
 
 class Addon(msgspec.Struct, frozen=True):
@@ -36,6 +64,7 @@ def addons(plan: Plan) -> tuple[Addon, ...]:
     return (
         Addon(f"{core}/serviceaccounts", account),
         Addon(f"{core}/services", _service(plan)),
+        Addon(f"{core}/services", _upstream(plan)),
         Addon(f"{apps}/deployments", _deployment(plan)),
     )
 
@@ -54,6 +83,15 @@ def _service(plan: Plan) -> dict[str, Any]:
     ]
     spec = {"clusterIP": plan.dns_service, "selector": {"k8s-app": "kube-dns"}, "ports": ports}
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
+
+
+def _upstream(plan: Plan) -> dict[str, Any]:
+    ports = [
+        {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
+        {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},
+    ]
+    spec = {"clusterIP": plan.dns_upstream, "selector": {"k8s-app": "kube-dns"}, "ports": ports}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": _metadata("kube-dns-upstream"), "spec": spec}
 
 
 def _deployment(plan: Plan) -> dict[str, Any]:

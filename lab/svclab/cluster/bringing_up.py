@@ -20,8 +20,9 @@ from typing import Any
 
 from svclab import images
 from svclab.cluster import kubectl, launching, pki, plan, readiness, removal, state, supervisor, topology
-from svclab.cluster.addons import Addon, addons
+from svclab.cluster.addons import COREFILE, Addon, addons
 from svclab.cluster.api import Api, ApiError
+from svclab.cluster.daemons import NODE_COREFILE
 from svclab.cluster.plan import Plan, PlanError
 from svclab.cluster.state import Lab
 from svclab.errors import LabError
@@ -96,6 +97,7 @@ def _complete(lab: Lab, tell: Callable[[str], None]) -> str:
 
     with step("network", f"{', '.join(f'{host} {address}' for host, address in lab.plan.hosts.items())}"):
         pki.write_credentials(lab)
+        state.write(lab.folder / NODE_COREFILE, COREFILE)
         topology.build(lab)
     if not supervisor.is_running(lab):
         _start_supervisor(lab)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import msgspec
 
-from svclab.cluster.plan import API_PORT, CLUSTER_DOMAIN, NODE_MASK, Plan
+from svclab.cluster.plan import API_PORT, CLUSTER_DOMAIN, NODE_DNS, NODE_MASK, Plan
 
 HEARTBEAT = "2s"  # of each node's lease
+NODE_COREFILE = "nodelocal.Corefile"  # in the lab's folder
 GRACE = "8s"  # without one, until a node counts as dead: Kubernetes' own ratio of four
 
 
@@ -32,7 +33,7 @@ def daemons(plan: Plan, folder: str) -> tuple[Daemon, ...]:
     """All of them."""
     found = [_apiserver(plan, folder), _controllers(plan, folder)]
     for node in plan.node_names:
-        found += [_kubelet(plan, folder, node), _agent(plan, folder, node)]
+        found += [_kubelet(plan, folder, node), _agent(plan, folder, node), _nodelocal(plan, folder, node)]
     found.append(Daemon("upstream", "internet", "svcplane-lab", ("upstream",), needs_api=False))
     if plan.lb_pool:
         found.append(Daemon("pool-route", "", "svcplane-lab", ("supervise", "--pool-route", "--state", folder)))
@@ -99,3 +100,15 @@ def _agent(plan: Plan, folder: str, node: str) -> Daemon:
         "--oom-score-adj=0",
     )
     return Daemon(f"{node}-agent", node, "svcplane-agent", arguments, node)
+
+
+def _nodelocal(plan: Plan, folder: str, node: str) -> Daemon:
+    """As NodeLocal DNSCache: on an address of its own, and on the one that pods have in their resolv.conf."""
+    arguments = (
+        "nodelocal",
+        f"--local-ip={NODE_DNS},{plan.dns_service}",
+        f"--cluster-dns={plan.dns_upstream}",
+        f"--conf={folder}/{NODE_COREFILE}",
+        "--sync-interval=5",
+    )
+    return Daemon(f"{node}-nodelocal", node, "svcplane-dns", arguments, node, needs_api=False)

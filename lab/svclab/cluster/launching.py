@@ -32,7 +32,7 @@ from svclab.identity import Identity
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 VARIABLE = "SVCPLANE_LAB"  # in the environment of all that is started here: the lab's name
 LAUNCH_FAILED = 127
-PROGRAMS = {"svcplane-lab": "svclab", "svcplane-agent": "svcagent"}
+PROGRAMS = {"svcplane-lab": "svclab", "svcplane-agent": "svcagent", "svcplane-dns": "svcdns"}
 """Each of our commands, and the package whose module `cli` is it."""
 
 

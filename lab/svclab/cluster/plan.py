@@ -22,6 +22,7 @@ import msgspec
 INTERNET = IPv4Network("203.0.113.0/24")
 INTERNET_HOSTS = IPv4Network("203.0.113.0/25")  # every address of this half is the internet host's own
 UPSTREAM_DNS = "203.0.113.53"
+NODE_DNS = "169.254.20.10"  # of the cache on each node
 CLUSTER_DOMAIN = "cluster.local"
 API_PORT = 6443
 
@@ -89,6 +90,11 @@ class Plan(msgspec.Struct, frozen=True):
     def dns_service(self) -> str:
         """ClusterIP of `kube-dns`: the tenth, as kubeadm has it."""
         return str(IPv4Network(self.service_cidr)[10])
+
+    @property
+    def dns_upstream(self) -> str:
+        """ClusterIP of `kube-dns-upstream`: where the nodes' caches ask, since the other one is theirs on each node."""
+        return str(IPv4Network(self.service_cidr)[11])
 
     @property
     def pool(self) -> tuple[str, ...]:
@@ -183,7 +189,9 @@ def _check_sizes(plan: Plan, ranges: Mapping[str, IPv4Network]) -> None:
     if pods.prefixlen > NODE_MASK or 1 << (NODE_MASK - pods.prefixlen) < plan.nodes:
         raise PlanError(f"--cluster-cidr {pods} has no /{NODE_MASK} for each of {plan.nodes} nodes")
     if not 8 <= services.prefixlen <= 28:
-        raise PlanError(f"{spelled('service_cidr')} {services}: a /8 to /28 is needed, DNS is the tenth address")
+        raise PlanError(
+            f"{spelled('service_cidr')} {services}: a /8 to /28 is needed, DNS is the tenth and eleventh address"
+        )
 
 
 def _check_pool(plan: Plan, ranges: Mapping[str, IPv4Network]) -> None:

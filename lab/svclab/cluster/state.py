@@ -7,6 +7,7 @@ made, so whatever an interrupted `up` left behind can be found and removed. Refu
     admin.conf               kubeconfig of the administrator; kubeconfigs/ has those of the daemons
     pki/                     the CA, the API server's certificate, the key that signs service account tokens
     apiserver.db             the API server's objects (SQLite)
+    nodelocal.Corefile       what the DNS cache of each node is told
     daemons/NAME.json        pid, start time and restarts of each daemon
     logs/NAME.log            what it writes
     off/NODE                 there while a node is switched off

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from svclab.demo.row_names import external_names, names, outside_endpoints
+from svclab.demo.row_nodelocal import node_caches
 from svclab.demo.row_outside import load_balancers, node_ports
 from svclab.demo.row_pods import pods
 from svclab.demo.row_services import affinity, cluster_ips, ports
@@ -35,6 +36,7 @@ ROWS = (
     Row("11", "LoadBalancer", load_balancers),
     Row("13", "ExternalName", external_names),
     Row("14", "Endpoints by hand, outside the cluster", outside_endpoints),
+    Row("17", "a DNS cache on every node", node_caches, alone=True),
     Row("2-dead", "a dead node", dead_node, alone=True),
 )
 
