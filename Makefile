@@ -10,7 +10,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 # command it is for : Debian package
 PACKAGES := iptables-nft:iptables iptables-legacy:iptables ip:iproute2 conntrack:conntrack dig:bind9-dnsutils \
-	dnsperf:dnsperf drill:ldnsutils musl-gcc:musl-tools setpriv:util-linux curl:curl systemd-analyze:systemd
+	nft:nftables dnsperf:dnsperf drill:ldnsutils musl-gcc:musl-tools setpriv:util-linux curl:curl \
+	systemd-analyze:systemd
 LAB_PACKAGES := iptables:iptables ip:iproute2 conntrack:conntrack dig:bind9-dnsutils curl:curl wget:wget \
 	ping:iputils-ping nsenter:util-linux umount:mount
 
@@ -88,9 +89,11 @@ QUESTIONS ?= 20000
 dns-soak: peers  ## random objects and questions before CoreDNS and ours, replies compared: SEED=1 QUESTIONS=20000
 	PYTHONPATH=tests:lab $(VENV)/bin/python -m peers.dns_soak --seed $(SEED) --questions $(QUESTIONS)
 
-bench: peers  ## svcplane beside kube-proxy and CoreDNS, one run
-	$(VENV)/bin/python tests/bench/side_by_side.py
-	$(VENV)/bin/python tests/bench/agent.py
+BENCH ?=
+bench: peers  ## svcplane beside kube-proxy and CoreDNS, for hours: BENCH="--rounds 10 --seconds 10" for less
+	$(VENV)/bin/python tests/bench/cluster_dns.py
+	@mkdir -p figures
+	$(VENV)/bin/python tests/bench/agent.py --json figures/agent.json --svg figures/agent.svg $(BENCH)
 
 # What the image holds is what requirements.txt pins; the wheel leaves its users the choice.
 release: setup  ## dist/: wheel, sdist, bill of materials, checksums; each program is tried from the wheel
@@ -105,5 +108,5 @@ release: setup  ## dist/: wheel, sdist, bill of materials, checksums; each progr
 	@cat dist/SHA256SUMS
 
 clean:  ## remove what was made here; the binaries in ~/.cache/svcplane stay
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) dist figures .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +

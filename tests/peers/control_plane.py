@@ -17,7 +17,7 @@ import os
 import ssl
 import subprocess
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -26,7 +26,7 @@ from typing import Any, Self
 
 from peers.passage import passage
 from peers.processes import Process, ProcessError
-from peers.reach import HttpServer, port_of, reserved_port
+from peers.reach import HttpServer, port_of, reserved_port, unix_session
 from peers.scratch import scratch_folder
 from svclab.certificates import Authority, KeyPair, signing_key
 
@@ -178,12 +178,33 @@ class ControlPlane:
 
         Raises ApiError when the API server says no, OSError when it says nothing within `seconds`.
         """
-        sent = None if body is None else json.dumps(body).encode()
-        answer = self._https.request(method, path, sent, seconds=seconds)
-        if answer.status >= 400:
-            raise ApiError(answer.status, _message(answer.body))
-        decoded: dict[str, Any] = json.loads(answer.body)
-        return decoded
+        with self.session(seconds=seconds) as request:
+            return request(method, path, body)
+
+    @contextmanager
+    def session(self, *, seconds: float = 10.0) -> Iterator[Callable[..., dict[str, Any]]]:
+        """`request` over one connection that is kept: for thousands of objects, or to be timed."""
+        with self._https.session(seconds=seconds) as session:
+
+            def request(method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+                answer = session.request(method, path, None if body is None else json.dumps(body).encode())
+                if answer.status >= 400:
+                    raise ApiError(answer.status, _message(answer.body))
+                decoded: dict[str, Any] = json.loads(answer.body)
+                return decoded
+
+            yield request
+
+    def store(self, objects: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+        """Puts objects under their keys into etcd, as they are; the API server serves them as if it had made them.
+
+        For very many Services: for each that it makes, the API server looks at all that there are.
+        """
+        with unix_session(self.folder / ETCD_CLIENTS.removeprefix("unix://")) as etcd:
+            for puts in _batches(objects):
+                answer = etcd.request("POST", "/v3/kv/txn", json.dumps({"success": puts}).encode())
+                if answer.status >= 400:
+                    raise ApiError(answer.status, _message(answer.body))
 
     def apply(self, manifest: str | Mapping[str, Any] | Sequence[Mapping[str, Any]], namespace: str = "") -> str:
         """`kubectl apply` of YAML or JSON text, one object, or several. Returns what kubectl printed."""
@@ -356,6 +377,21 @@ class ControlPlane:
             "--kube-api-qps=1000",
             "--kube-api-burst=1000",
         )
+
+
+def _batches(objects: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterator[list[dict[str, Any]]]:
+    """Puts of etcd's JSON, as many as it takes at once (--max-txn-ops, --max-request-bytes)."""
+    puts: list[dict[str, Any]] = []
+    size = 0
+    for key, value in objects:
+        text = json.dumps(value)
+        if puts and (len(puts) == 100 or size + len(text) > 1_000_000):
+            yield puts
+            puts, size = [], 0
+        puts.append({"requestPut": {"key": _base64(key), "value": _base64(text)}})
+        size += len(text)
+    if puts:
+        yield puts
 
 
 def _etcd_flags() -> tuple[str, ...]:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pyroute2.netns import setns
 
@@ -22,6 +24,24 @@ class Answer:
     status: int
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A connection to an HTTP server."""
+
+    _connection: http.client.HTTPConnection
+
+    def request(self, method: str, path: str, body: bytes | None = None) -> Answer:
+        """OSError when there is no answer, or the connection has ended."""
+        try:
+            headers = {"Content-Type": "application/json"} if body is not None else {}
+            self._connection.request(method, path, body=body, headers=headers)
+            response = self._connection.getresponse()
+            return Answer(response.status, response.read(), dict(response.getheaders()))
+        except http.client.HTTPException as error:
+            server = f"{self._connection.host}:{self._connection.port}"
+            raise ConnectionError(f"{server} broke off {method} {path}: {error!r}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +55,17 @@ class HttpServer:
 
     def request(self, method: str, path: str, body: bytes | None = None, *, seconds: float = 10.0) -> Answer:
         """One request on a connection of its own. OSError when the server cannot be reached within `seconds`."""
+        with self.session(seconds=seconds) as session:
+            return session.request(method, path, body)
+
+    @contextmanager
+    def session(self, *, seconds: float = 10.0) -> Iterator[Session]:
+        """A connection that is kept for many requests, one after the other: of one thread at a time."""
         connection = http.client.HTTPConnection(self.address, self.port)
+        connection.auto_open = 0  # it would open another one without TLS, in our own namespace
         connection.sock = self._connected(seconds)
         try:
-            headers = {"Content-Type": "application/json"} if body is not None else {}
-            connection.request(method, path, body=body, headers=headers)
-            response = connection.getresponse()
-            return Answer(response.status, response.read(), dict(response.getheaders()))
-        except http.client.HTTPException as error:
-            raise ConnectionError(f"{self.address}:{self.port} broke off {method} {path}: {error!r}") from error
+            yield Session(connection)
         finally:
             connection.close()
 
@@ -60,6 +82,20 @@ class HttpServer:
         except BaseException:
             connection.close()
             raise
+
+
+@contextmanager
+def unix_session(path: Path, *, seconds: float = 10.0) -> Iterator[Session]:
+    """A kept connection to an HTTP server that listens on a unix socket."""
+    connection = http.client.HTTPConnection("localhost")
+    connection.auto_open = 0
+    connection.sock = socket.socket(socket.AF_UNIX)
+    try:
+        connection.sock.settimeout(seconds)
+        connection.sock.connect(str(path))
+        yield Session(connection)
+    finally:
+        connection.close()
 
 
 def socket_in(netns: str, address: str, kind: socket.SocketKind) -> socket.socket:
