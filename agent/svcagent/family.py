@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 from svcagent import names
 from svcagent import node as host
 from svcagent.dialect import Dialect, dialect
@@ -42,10 +44,10 @@ class Family:
         self.glance_at = 0.0
         self._fingerprint = b""
 
-    def write(self, patch: Patch) -> Way:
-        """Puts a patch into the kernel; IptablesError if that fails, perhaps half way."""
-        way = self.writer.write(patch)
-        if not self.announced:
+    def write(self, patches: Callable[[], Iterable[Patch]]) -> Way | None:
+        """As `Writer.write`."""
+        way = self.writer.write(patches)
+        if way and not self.announced:
             self._fingerprint = self._seen()
         return way
 

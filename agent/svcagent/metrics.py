@@ -13,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from svcagent import names
-from svcagent.patch import Patch
+from svcagent.patch import Extent
 from svckube.reflector import Reflector
 from svcnet import accounting, conntrack
 from svcnet.conntrack import ConntrackError
@@ -88,14 +88,11 @@ class Metrics:
         self.problems = own_gauge("services_with_problems", "Services of which a part is ignored", "ip_family")
         self.unset = own_gauge("settings_refused", "Settings of the kernel that could not be made")
 
-    def written(self, family: Family, patch: Patch) -> None:
-        """A patch, perhaps an empty one, is in the kernel."""
-        self.chains_written.labels(family).inc(len(patch.rewrite) + len(patch.delete))
-        lasts = {"filter": 0, "nat": 0}
-        for (table, _), rules in patch.rewrite.items():
-            lasts[table] = lasts.get(table, 0) + len(rules)
+    def written(self, family: Family, extent: Extent) -> None:
+        """What a pass wrote, perhaps nothing, is in the kernel."""
+        self.chains_written.labels(family).inc(extent.chains)
         for table in ("filter", "nat"):
-            self.rules_written.labels(table, family).set(lasts[table])
+            self.rules_written.labels(table, family).set(extent.rules[table])
 
     def passed(self, family: Family, took: float, now: float, rules: Mapping[str, int], *, full: bool) -> None:
         """A pass succeeded after `took` seconds, at Unix time `now`; `rules` are installed by table."""

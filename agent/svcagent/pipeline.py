@@ -9,7 +9,8 @@ rules. After a failed write nothing is known of the kernel any more, so the next
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import TypeVar
 
 import msgspec
@@ -19,12 +20,15 @@ from svcagent.compile import ChainKey
 from svcagent.dialect import Dialect
 from svcagent.dispatch import Dispatch, merge
 from svcagent.patch import Installed, Patch
-from svcagent.resolve import Check, NodeView, ResolvedPort, check, resolve
+from svcagent.resolve import Check, NodeView, Resolved, ResolvedPort, check, resolve
 from svckube.objects import EndpointSlice, Service
 from svcnet.rules import Rule
 
 LARGE_CLUSTER_ENDPOINTS = 1000
 """With more endpoints than this, the rules for single endpoints carry no comments; kube-proxy's number."""
+
+PORTION_RULES = 5000
+"""So many rules of services are made before they are handed over: about what fills a transaction."""
 
 T = TypeVar("T")
 Touched = Iterable[tuple[str, Service | None, tuple[EndpointSlice, ...]]]
@@ -79,32 +83,53 @@ class Pipeline:
         return True
 
     def full(self, services: Touched, dump: str) -> Patch:
-        """The patch from what `dump` shows to what all `services` want. What is right already is not rewritten."""
+        """`portions` in one patch."""
+        return patch.merged(self.portions(services, dump))
+
+    def portions(self, services: Touched, dump: str) -> Iterator[Patch]:
+        """The patches from what `dump` shows to what all `services` want. What is right already is not rewritten.
+
+        Each is made when it is asked for, so that not all rules are in memory at once; what is jumped to comes first,
+        and what needs all services last. With the last one all count as written: call `failed` if they are not.
+        """
         found = patch.installed(dump)
         self._reset()
         chains: dict[ChainKey, tuple[Rule, ...]] = dict(skeleton.base(self.dialect))
         chains.update({key: () for key in skeleton.ENSURED if key not in chains and key not in found.chains})
+        wanted = set(chains)
         vanished = set(self.frontends.services)
-        early: list[tuple[str, Service | None, tuple[EndpointSlice, ...]]] = []
-        for each in services:
-            chains.update(self._update(*each)[0])
+        rules = 0
+        for each in self._sized(services):
+            own = self._update(*each)[0]
             vanished.discard(each[0])
-            if not self._large and each[0] in self._endpoints:
-                early.append(each)
-            if self.outgrown:
-                self._large = True
-                for again in early:
-                    chains.update(self._update(*again)[0])
+            chains.update(own)
+            wanted.update(own)
+            rules += sum(map(len, own.values()))
+            if rules >= PORTION_RULES:
+                yield from _taken(patch.plan(chains, found), found)
+                chains, rules = {}, 0
         for key in vanished:
             self.frontends.put(key, {})
         chains.update(self._shared(skeleton.SHARED)[0])
-        stale = frozenset(patch.stale_chains(found, chains))
+        wanted.update(chains)
+        stale = frozenset(patch.stale_chains(found, wanted))
         chains.update(dict.fromkeys(stale & found.held, ()))
-        planned = patch.plan(chains, found, delete=stale - found.held, hooks=skeleton.HOOKS)
-        ours = chains.keys() | stale
-        mine = {key: kept for key, kept in found.chains.items() if key in ours}
-        self._installed = Installed(mine, found.built_in, found.held)
-        return planned
+        last = patch.plan(chains, found, delete=stale - found.held, hooks=skeleton.HOOKS)
+        yield from _taken(last, found)
+        found.keep(wanted | stale)
+        self._installed = found
+
+    def _sized(self, services: Touched) -> Touched:
+        """The same services, when it is known whether they are a large cluster's."""
+        early, rest = [], iter(services)
+        known = 0
+        for each in rest:
+            early.append(each)
+            known += sum(port.known_endpoints for port in self._resolved(*each).ports)
+            if known > LARGE_CLUSTER_ENDPOINTS:
+                self._large = True
+                break
+        return chain(early, rest)
 
     def alone(self, services: Touched) -> Patch:
         """The patch that puts just these services onto a host without rules, and without packet counters."""
@@ -128,7 +153,7 @@ class Pipeline:
             own, changed = self._update(key, service, slices)
             chains.update(own)
             shared |= changed
-            gone.update(chain for chain in owned if chain not in own)
+            gone.update(each for each in owned if each not in own)
         rules, branches = self._shared(shared)
         chains.update(rules)
         gone |= branches
@@ -176,11 +201,14 @@ class Pipeline:
             chains[compile.NAT_SERVICES] += skeleton.node_port_tail(self.dialect)
         return chains, gone
 
+    def _resolved(self, key: str, service: Service | None, slices: tuple[EndpointSlice, ...]) -> Resolved:
+        return resolve(None if key in self.refused else service, slices, self.dialect.family, self.node)
+
     def _update(
         self, key: str, service: Service | None, slices: tuple[EndpointSlice, ...]
     ) -> tuple[Mapping[ChainKey, tuple[Rule, ...]], set[ChainKey]]:
         """Takes a service in; returns the chains it owns now, and which shared chains are different."""
-        resolved = resolve(None if key in self.refused else service, slices, self.dialect.family, self.node)
+        resolved = self._resolved(key, service, slices)
         comments = not self._large
         fragments = [compile.fragment(port, self.dialect, endpoint_comments=comments) for port in resolved.ports]
         own = {("nat", name): rules for each in fragments for name, rules in each.chains.items()}
@@ -200,6 +228,12 @@ class Pipeline:
         internal, external = self.without_local
         self.without_local = internal + now[0] - before[0], external + now[1] - before[1]
         _keep(self._without_local, key, now if any(now) else None)
+
+
+def _taken(portion: Patch, found: Installed) -> Iterator[Patch]:
+    """The portion; once it is taken, what was found is what it makes of it."""
+    yield portion
+    patch.applied(portion, found)
 
 
 def _keep(table: dict[str, T], key: str, value: T | None) -> None:

@@ -29,10 +29,11 @@ from svcagent.health import Health
 from svcagent.healthcheck import HealthChecks
 from svcagent.metrics import Metrics
 from svcagent.options import Options
-from svcagent.patch import Patch
+from svcagent.patch import Extent, Patch
 from svcagent.pipeline import Pipeline
 from svcagent.status import Status
 from svcagent.writing import Writer
+from svckube import memory
 from svckube.objects import EndpointSlice, KubeObject, Node, Service
 from svckube.observe import fields
 from svckube.reflector import Batch
@@ -260,6 +261,8 @@ class Agent:
         self._measure(family, pipeline, ended - now, full=full)
         self._report_problems(family, pipeline)
         self._update_checks(family, pipeline)
+        if full:
+            memory.give_back()
 
     def _measure(self, family: Family, pipeline: Pipeline, took: float, *, full: bool) -> None:
         wall = self._wall()
@@ -272,20 +275,26 @@ class Agent:
 
     def _write(self, family: Family, pipeline: Pipeline) -> bool:
         """Writes what differs; whether there was anything."""
-        patch = self._plan(family, pipeline)
-        if not patch.empty:
-            self._metrics.writes.labels(family.name, family.write(patch)).inc()
-        pipeline.applied(patch)
+        extent = Extent()
+        planned = self._partial(family, pipeline)
+        if planned is not None:
+            way = family.write(lambda: extent.of([planned]))
+            pipeline.applied(planned)
+        else:
+            dump = family.iptables.dump()
+            way = family.write(lambda: extent.of(pipeline.portions(self._services(self._all_services()), dump)))
+        if way:
+            self._metrics.writes.labels(family.name, way).inc()
         family.touched.clear()
-        self._metrics.written(family.name, patch)
-        return not patch.empty
+        self._metrics.written(family.name, extent)
+        return way is not None
 
-    def _plan(self, family: Family, pipeline: Pipeline) -> Patch:
-        if not pipeline.needs_full:
-            planned = pipeline.partial(self._services(sorted(family.touched)))
-            if not pipeline.outgrown:
-                return planned
-        return pipeline.full(self._services(self._all_services()), family.iptables.dump())
+    def _partial(self, family: Family, pipeline: Pipeline) -> Patch | None:
+        """The patch for what changed, None if a full pass is needed."""
+        if pipeline.needs_full:
+            return None
+        planned = pipeline.partial(self._services(sorted(family.touched)))
+        return None if pipeline.outgrown else planned
 
     def _all_services(self) -> list[str]:
         return sorted(self._store.objects(Service))

@@ -1,6 +1,6 @@
 """How the rules of one family reach the kernel: by netlink, or through iptables-restore.
 
-In: a `Patch`. Out: which way it went, and whether a notice of the kernel is about one of these writes. By netlink a
+In: `Patch`es. Out: which way it went, and whether a notice of the kernel is about one of these writes. By netlink a
 pass of thousands of services takes a second where iptables-nft-restore takes minutes, so that is the way wherever the
 host's own iptables shows rules written so as it shows its own: `chosen` tries that in a network namespace that ends
 with the try. A patch in which a rule has no encoding goes through iptables-restore, whole.
@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Literal, TypeAlias
 
 from svcagent import specimens
 from svcagent.dialect import Dialect
-from svcagent.patch import Patch, changes, restore_input
+from svcagent.patch import Patch, RestoreInput, changes
 from svcagent.pipeline import Pipeline
 from svcagent.resolve import NodeView
 from svckube.observe import fields
 from svcnet import nftwriter
 from svcnet.nftwire import WireError
+from svcnet.transactions import batches
 from svcnet.writers import Iptables, IptablesError
 
 log = logging.getLogger(__name__)
@@ -44,19 +47,29 @@ class Writer:
         self._port = nftwriter.new_port()
         self._writers: deque[int] = deque(maxlen=64)
 
-    def write(self, patch: Patch) -> Way:
-        """Puts a patch into the kernel; IptablesError if that fails, perhaps half way."""
+    def write(self, patches: Callable[[], Iterable[Patch]]) -> Way | None:
+        """Puts patches into the kernel, as they are made; None if there is nothing to write.
+
+        IptablesError if that fails, perhaps half way. What netlink cannot say is asked for once more and goes through
+        iptables-restore, whole.
+        """
         if self.way == "netlink":
             self._writers.append(self._port)  # before: what fails half way is announced as well
             try:
-                self._writers.append(nftwriter.write(self.iptables.family, changes(patch), port=self._port))
-                return "netlink"
+                family = self.iptables.family
+                made = chain.from_iterable(batches(family, changes(each)) for each in patches())
+                port = nftwriter.send(made, port=self._port)
+                self._writers.append(port or self._port)
+                return "netlink" if port else None
             except WireError as error:
                 log.warning(
                     "rules that netlink cannot say: written by iptables-restore",
                     extra=fields(family=self.iptables.family, problem=error),
                 )
-        self._writers.append(self.iptables.restore(restore_input(patch)))
+        text = RestoreInput(patches())
+        if text.empty:
+            return None
+        self._writers.append(self.iptables.restore(text))
         return "restore"
 
     def accepts(self, patch: Patch) -> bool:
@@ -66,7 +79,7 @@ class Writer:
                 return nftwriter.accepts(self.iptables.family, changes(patch))
             except WireError:
                 pass
-        return self.iptables.accepts(restore_input(patch))
+        return self.iptables.accepts(RestoreInput([patch]))
 
     def wrote(self, writer: int) -> bool:
         """Whether the writer that a notice names was this one."""

@@ -16,8 +16,9 @@ import msgspec
 
 from svcdns import notrack
 from svcdns.nodeflags import NodeLocal
-from svcnet import links
-from svcnet.links import LOOPBACK, LinkError
+from svcnet import carriers, links
+from svcnet.carriers import LOOPBACK
+from svcnet.links import LinkError
 from svcnet.rules import FAMILIES
 from svcnet.writers import Iptables, IptablesError, detect
 
@@ -50,7 +51,7 @@ class Diversion(msgspec.Struct, frozen=True):
         if not self.interface:
             return 0
         try:
-            return links.ensure_addresses(links.ensure_link(self.interface), self.addresses)
+            return carriers.ensure_addresses(carriers.ensure_link(self.interface), self.addresses)
         except LinkError as error:
             raise DiversionError("interface_add", error) from error
 
@@ -78,14 +79,14 @@ class Diversion(msgspec.Struct, frozen=True):
             return
         try:
             for interface in (self.interface, LOOPBACK):
-                links.remove_addresses(interface, addresses)
+                carriers.remove_addresses(interface, addresses)
         except LinkError as error:
             raise DiversionError("interface_check", error) from error
 
     def undo(self) -> None:
         """Rules, addresses and interface: also what an earlier one with other addresses has left there."""
         try:
-            is_ours = bool(self.interface) and links.is_carrier(self.interface)
+            is_ours = bool(self.interface) and carriers.is_carrier(self.interface)
             left = links.addresses_of(self.interface) if is_ours else ()
         except LinkError as error:
             raise DiversionError("interface_check", error) from error
@@ -93,7 +94,7 @@ class Diversion(msgspec.Struct, frozen=True):
         self.lift(self.addresses)
         if is_ours:
             try:
-                links.remove_link(self.interface)
+                carriers.remove_link(self.interface)
             except LinkError as error:
                 raise DiversionError("interface_check", error) from error
 

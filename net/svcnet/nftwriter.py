@@ -1,6 +1,6 @@
 """The door through which transactions of nf_tables reach the kernel: one datagram each, over nfnetlink.
 
-In: the changes of tables. Out: the netlink port they came from, by which the kernel's notices name the writer; ports
+In: changes of tables. Out: the netlink port they came from, by which the kernel's notices name the writer; ports
 are drawn from the half that no process ID reaches, so that no other program's are taken for ours. The kernel works
 while we send: when `send` returns, a batch is either in force, or the complaints are waiting. Everything happens in the
 network namespace of the calling thread.
@@ -19,7 +19,7 @@ import random
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
 
@@ -61,15 +61,25 @@ def new_port() -> int:
 
 
 def write(family: Family, changes: Iterable[Change], pause: Callable[[float], None] = time.sleep, port: int = 0) -> int:
-    """Applies the changes, from this port if nobody has it; returns the port.
+    """Applies the changes, as `send` does."""
+    return send(batches(family, changes), pause, port)
 
-    `WireError` if a rule has no encoding: no hook is inserted and no chain deleted then, so that the same changes can
-    be applied in another way.
+
+def send(made: Iterable[Batch], pause: Callable[[float], None] = time.sleep, port: int = 0) -> int:
+    """Applies batches in their order, from this port if nobody has it. While the kernel works the next one is made.
+
+    Returns the port, 0 if there was nothing to do. `WireError` if a rule has no encoding: as long as no hook is
+    inserted and no chain deleted before, the same changes can then be applied in another way.
     """
-    with _socket(port) as kernel:
-        for batch in batches(family, changes):
-            _send(kernel, batch, pause)
-        return int(kernel.getsockname()[0])
+    sending: Future[None] | None = None
+    with _socket(port) as kernel, ThreadPoolExecutor(1, "sender") as sender:
+        for batch in made:
+            if sending:
+                sending.result()
+            sending = sender.submit(_send, kernel, batch, pause)
+        if sending:
+            sending.result()
+        return int(kernel.getsockname()[0]) if sending else 0
 
 
 def accepts(family: Family, changes: Sequence[Change]) -> bool:

@@ -7,11 +7,15 @@ flavour that this host uses, by the same signs as the wrapper in kube-proxy's im
 
 from __future__ import annotations
 
+import fcntl
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import islice
+from typing import IO, Literal, TypeAlias
 
 import msgspec
 
@@ -23,6 +27,9 @@ Flavour: TypeAlias = Literal["nft", "legacy", "plain"]
 LOCK_SECONDS = 5
 COMMAND_SECONDS = 600
 """iptables-nft-restore of ten thousand services takes minutes; a command that hangs longer than this is killed."""
+
+PIPE_BYTES = 1 << 20
+"""What waits in the pipe to a command: on a busy machine each turn that the two take costs milliseconds."""
 
 _PREFIX = {"IPv4": "iptables", "IPv6": "ip6tables"}
 _LINE = re.compile(r"line:? (\d+)")
@@ -53,24 +60,28 @@ class Iptables(msgspec.Struct, frozen=True):
             return _run([self.command("save")])[0]
         return "".join(_run([self.command("save"), "-t", table])[0] for table in tables)
 
-    def restore(self, text: str) -> int:
+    def restore(self, text: str | Iterable[str]) -> int:
         """Applies restore input to what is there. Each table in it is one transaction.
 
+        Pieces of text are handed over as they are made, and made again to name a line that is refused.
         Returns the process ID of the command that did it, by which the kernel's notices name the writer.
         """
-        argv = [self.command("restore"), "-w", str(LOCK_SECONDS), "--noflush"]
         try:
-            return _run(argv, text)[1]
+            return _run(self._restore, _pieces(text))[1]
         except IptablesError as error:
-            raise IptablesError(str(error), *_complaint(str(error), text)) from error
+            raise IptablesError(str(error), *_complaint(str(error), _pieces(text))) from error
 
-    def accepts(self, text: str) -> bool:
+    def accepts(self, text: str | Iterable[str]) -> bool:
         """Whether an empty host takes this restore input: tried in a network namespace that ends with the try."""
         try:
-            _run(["unshare", "--net", "--", self.command("restore"), "-w", str(LOCK_SECONDS), "--noflush"], text)
+            _run(["unshare", "--net", "--", *self._restore], _pieces(text))
         except IptablesError:
             return False
         return True
+
+    @property
+    def _restore(self) -> list[str]:
+        return [self.command("restore"), "-w", str(LOCK_SECONDS), "--noflush"]
 
     def run(self, *words: str) -> str:
         """One iptables command, such as `-t nat -D INPUT ...`."""
@@ -98,20 +109,28 @@ class Iptables(msgspec.Struct, frozen=True):
         return True
 
 
-def _run(argv: Sequence[str], text: str | None = None) -> tuple[str, int]:
-    """What the command printed, and its process ID."""
+def _run(argv: Sequence[str], pieces: Iterable[str] | None = None) -> tuple[str, int]:
+    """What the command printed, and its process ID. It works on the first pieces while the next are made."""
     pipe = subprocess.PIPE
     try:
-        with subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL if text is None else pipe,
-            stdout=pipe,
-            stderr=pipe,
-            encoding="utf-8",
-            errors="surrogateescape",  # the comment of a foreign rule may be any bytes
-        ) as running:
+        with (
+            ThreadPoolExecutor(1, "feeder") as feeder,
+            subprocess.Popen(
+                argv,
+                bufsize=PIPE_BYTES // 4,
+                stdin=subprocess.DEVNULL if pieces is None else pipe,
+                stdout=pipe,
+                stderr=pipe,
+                encoding="utf-8",
+                errors="surrogateescape",  # the comment of a foreign rule may be any bytes
+            ) as running,
+        ):
             try:
-                printed, complaint = running.communicate(text, COMMAND_SECONDS)
+                stdin, running.stdin = running.stdin, None  # or `communicate` would close it
+                feeding = feeder.submit(_feed, stdin, pieces) if stdin and pieces is not None else None
+                printed, complaint = running.communicate(timeout=COMMAND_SECONDS)
+                if feeding:
+                    feeding.result()
             except BaseException:
                 running.kill()
                 raise
@@ -126,13 +145,26 @@ def _run(argv: Sequence[str], text: str | None = None) -> tuple[str, int]:
     return printed, running.pid
 
 
-def _complaint(message: str, text: str) -> tuple[int, str]:
+def _pieces(text: str | Iterable[str]) -> Iterable[str]:
+    return (text,) if isinstance(text, str) else text
+
+
+def _feed(stdin: IO[str], pieces: Iterable[str]) -> None:
+    with suppress(OSError):
+        fcntl.fcntl(stdin, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    with suppress(BrokenPipeError), stdin:  # a command that ends early says why by itself
+        stdin.writelines(pieces)
+
+
+def _complaint(message: str, pieces: Iterable[str]) -> tuple[int, str]:
     """Number and text of the input line that a message of iptables-restore names; 0 and "" if it names none."""
     found = _LINE.search(message)
-    lines = text.splitlines()
-    if found is None or not 0 < int(found[1]) <= len(lines):
+    if found is None:
         return 0, ""
-    return int(found[1]), lines[int(found[1]) - 1]
+    wanted = int(found[1])
+    lines = (line for piece in pieces for line in piece.splitlines())
+    line = next(islice(lines, wanted - 1, None), None) if wanted else None
+    return (wanted, line) if line is not None else (0, "")
 
 
 def detect(hints: Sequence[str]) -> Flavour:

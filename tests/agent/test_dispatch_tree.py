@@ -17,7 +17,7 @@ from support.nodes import CLUSTER_CIDR, pipeline_of
 from support.restored import Restored
 from support.worlds import endpoint, service, slice_of
 from svcagent.dialect import MOST_SERVICES
-from svcagent.patch import Patch, removal, restore_input
+from svcagent.patch import Patch, RestoreInput, removal
 from svcagent.pipeline import Pipeline, Touched
 from svcnet.rules import FAMILIES, Tables
 from svcnet.trace import Host, Packet, trace
@@ -74,7 +74,7 @@ def test_auto_is_a_list_up_to_a_border_and_every_service_is_reached_on_either_si
 def test_nothing_of_a_tree_is_left_after_a_cleanup() -> None:
     found = ((f"ns/{name_of(each)}", of(each), (crowd_slice(each, 1),)) for each in range(50))
     kernel = Restored()
-    kernel.restore(restore_input(pipeline_of("--dispatch=tree").full(found, kernel.dump())))
+    kernel.restore("".join(RestoreInput(pipeline_of("--dispatch=tree").portions(found, kernel.dump()))))
     assert any("/" in name for name in kernel.tables["nat"])
     kernel.restore(removal(kernel.dump()))
     assert kernel.dump() == Restored().dump()
@@ -108,7 +108,7 @@ def test_every_order_of_events_ends_in_the_tree_of_a_fresh_start(events: list[tu
                 for each in found
             ]
         )
-        kernel.restore(restore_input(patch))
+        kernel.restore("".join(RestoreInput([patch])))
         pipeline.applied(patch)
 
     passes((), lambda found: pipeline.full(found, kernel.dump()))
@@ -122,7 +122,7 @@ def test_every_order_of_events_ends_in_the_tree_of_a_fresh_start(events: list[tu
     assert pipeline.differences(kernel.dump()) == {}
     again, fresh = pipeline_of("--dispatch=tree"), Restored()
     patch = again.full([(f"ns/{name_of(each)}", of(7 * each), (crowd_slice(each, 1),)) for each in sorted(there)], "")
-    fresh.restore(restore_input(patch))
+    fresh.restore("".join(RestoreInput([patch])))
     assert kernel.dump() == fresh.dump()
 
 

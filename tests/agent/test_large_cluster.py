@@ -7,7 +7,7 @@ import pytest
 from support.nodes import pipeline_of
 from support.restored import Restored
 from support.worlds import World, endpoint, service, slice_of
-from svcagent.patch import restore_input
+from svcagent.patch import RestoreInput
 from svcagent.pipeline import LARGE_CLUSTER_ENDPOINTS, Pipeline
 
 
@@ -27,7 +27,7 @@ def world(many: int) -> World:
 
 def full(pipeline: Pipeline, kernel: Restored, found: World) -> None:
     patch = pipeline.full(found.touched(found.services), kernel.dump())
-    kernel.restore(restore_input(patch))
+    kernel.restore("".join(RestoreInput([patch])))
     pipeline.applied(patch)
 
 
@@ -63,7 +63,7 @@ def test_crossing_the_border_asks_for_a_full_pass_that_ends_as_a_first_one(befor
     pipeline, kernel = started(world(before))
     patch = pipeline.partial(world(after).touched(["beta"]))
     assert pipeline.outgrown
-    kernel.restore(restore_input(patch))
+    kernel.restore("".join(RestoreInput([patch])))
     pipeline.applied(patch)
     full(pipeline, kernel, world(after))
     _, direct = started(world(after))
@@ -76,3 +76,21 @@ def test_a_service_that_goes_takes_its_endpoints_with_it() -> None:
     gone = world(LARGE_CLUSTER_ENDPOINTS)
     pipeline.partial(World({"alpha": gone.services["alpha"]}, gone.slices).touched(["beta"]))
     assert pipeline.outgrown
+
+
+def test_a_full_pass_comes_in_portions_each_of_which_the_kernel_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model refuses a jump to a chain that does not exist. A second pass, smaller, removes what is left over."""
+    monkeypatch.setattr("svcagent.pipeline.PORTION_RULES", 1)
+    pipeline, kernel = pipeline_of(), Restored()
+    for found in (world(5), world(2)):
+        pipeline.failed()
+        taken = 0
+        for portion in pipeline.portions(found.touched(found.services), kernel.dump()):
+            kernel.restore("".join(RestoreInput([portion])))
+            taken += 1
+            assert pipeline.needs_full, "not before the last one is taken"
+        assert taken == len(found.services) + 1
+        assert pipeline.differences(kernel.dump()) == {}
+        whole = Restored()
+        whole.restore("".join(RestoreInput(pipeline_of().portions(found.touched(found.services), whole.dump()))))
+        assert kernel.dump() == whole.dump()

@@ -12,7 +12,7 @@ from support.restored import RefusedError, Restored
 from support.worlds import NAMES, World, endpoint, service, slice_of, worlds
 from svcagent.compile import ChainKey
 from svcagent.flows import Frontend
-from svcagent.patch import Patch, removal, restore_input
+from svcagent.patch import Patch, RestoreInput, removal
 from svcagent.pipeline import Pipeline
 from svcagent.resolve import NodeView
 from svcnet.rules import Family, dump_lines
@@ -31,7 +31,7 @@ def started(world: World, family: Family = "IPv4", *flags: str) -> tuple[Pipelin
 
 
 def write(pipeline: Pipeline, kernel: Restored, patch: Patch) -> Patch:
-    kernel.restore(restore_input(patch))
+    kernel.restore("".join(RestoreInput([patch])))
     pipeline.applied(patch)
     return patch
 

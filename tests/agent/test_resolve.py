@@ -55,7 +55,19 @@ def test_an_address_is_printed_as_go_prints_it(text: str, canonical: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "text", ["", "10.0.0", "10.0.0.256", "10.0.0.1/32", "host", "10.0.0.0x1", "fe80::1%eth0", "1.2.3.4%x", " 10.0.0.1"]
+    "text",
+    [
+        "",
+        "10.0.0",
+        "10.0.0.256",
+        "10.0.0.1/32",
+        "host",
+        "10.0.0.0x1",
+        "fe80::1%eth0",
+        "1.2.3.4%x",
+        " 10.0.0.1",
+        "10.0.0.1\n",
+    ],
 )
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):

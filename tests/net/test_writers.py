@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,30 @@ def test_restore_hands_the_text_over(path: Path, tmp_path: Path) -> None:
     )
     PLAIN.restore(INPUT)
     assert (tmp_path / "got").read_text() == f"-w 5 --noflush\n{INPUT}"
+
+
+def test_restore_names_the_line_of_text_in_pieces(path: Path) -> None:
+    program(path, "iptables-restore", "echo 'line 3 failed' >&2; exit 1")
+    with pytest.raises(IptablesError, match=r"input line 3: -A A -j NOWHERE$"):
+        PLAIN.restore(["*nat\n:A - [0:0]\n", "-A A -j NOWHERE\nCOMMIT\n"])
+
+
+def test_a_command_that_ends_before_all_is_read_says_why(path: Path) -> None:
+    """There is more text than a pipe holds."""
+    program(path, "iptables-restore", "echo no more >&2; exit 1")
+    with pytest.raises(IptablesError, match=r"exit status 1: no more$"):
+        PLAIN.restore("-A A -j B\n" * 100_000 for _ in range(30))
+
+
+def test_text_that_fails_while_it_is_made_commits_nothing(path: Path, tmp_path: Path) -> None:
+    def pieces() -> Iterator[str]:
+        yield "*nat\n:A - [0:0]\n"
+        raise ZeroDivisionError
+
+    program(path, "iptables-restore", f'while read -r line; do echo "$line"; done > {tmp_path}/got')
+    with pytest.raises(ZeroDivisionError):
+        PLAIN.restore(pieces())
+    assert "COMMIT" not in (tmp_path / "got").read_text()
 
 
 def test_a_command_that_hangs_is_ended(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from support.rule_shapes import every_shape
 from support.site import lone_host, site
 from svcagent.node import set_sysctls
 from svcagent.options import parse as parse_options
-from svcagent.patch import Patch, changes, restore_input
+from svcagent.patch import Patch, RestoreInput, changes
 from svclab.netns import Host
 from svcnet import nftwriter, notices
 from svcnet.nftwire import WireError
@@ -67,7 +67,7 @@ def test_every_shape_is_shown_as_if_restored(host: Host, family: Family) -> None
 def test_the_flow_tables_state_is_shown_as_if_restored(host: Host, family: Family, dispatch: str) -> None:
     iptables = Iptables(family, "nft")
     patch = pipeline_of(f"--dispatch={dispatch}", family=family).full(services_of(store_of(objects())), "")
-    dump, listed = restored(iptables, restore_input(patch))
+    dump, listed = restored(iptables, "".join(RestoreInput([patch])))
     for _ in range(2):  # the second time every chain is there already; only hooks are inserted once more
         nftwriter.write(family, changes(patch))
         assert difference(normal(iptables.dump()), normal(dump)) == ""
@@ -79,7 +79,7 @@ def test_the_flow_tables_state_is_shown_as_if_restored(host: Host, family: Famil
 def test_one_small_batch_at_a_time_leaves_the_same(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     iptables = Iptables("IPv4", "nft")
     patch = pipeline_of().full(services_of(store_of(objects())), "")
-    dump, _ = restored(iptables, restore_input(patch))
+    dump, _ = restored(iptables, "".join(RestoreInput([patch])))
     monkeypatch.setattr(nftwriter.batches, "__defaults__", (2000,))
     nftwriter.write("IPv4", changes(patch))
     assert difference(normal(iptables.dump()), normal(dump)) == ""

@@ -16,7 +16,7 @@ from support.rule_shapes import every_shape
 from support.site import lone_host
 from support.worlds import World, worlds
 from svcagent.names import HINT_CHAINS
-from svcagent.patch import removal, restore_input
+from svcagent.patch import RestoreInput, removal
 from svclab.netns import Host
 from svcnet.rules import FAMILIES, Chain, Family, Nfacct, Rule, dump_lines, parse, render
 from svcnet.writers import Flavour, Iptables, IptablesError, detect
@@ -132,7 +132,7 @@ def test_every_world_is_taken_by_the_kernel_as_by_the_model(host: Host, flavour:
             lambda: pipeline.partial(after.touched()),
         ):
             patch = planned()
-            write(restore_input(patch))
+            write("".join(RestoreInput([patch])))
             pipeline.applied(patch)
         write(removal(iptables.dump()))
 

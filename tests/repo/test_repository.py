@@ -142,7 +142,7 @@ DOORS = {
     "sqlite3": {"svclab.apiserver.database"},
     "urllib3": {"svckube.access"},
     "dnslib": {"svcdns.wire"},
-    "pyroute2": {"svcnet.conntrack", "svcnet.links", "svcnet.tables", "svclab.netns"},
+    "pyroute2": {"svcnet.carriers", "svcnet.tables", "svclab.netns"},
     "prometheus_client": {"svckube.observe", "svcagent.metrics", "svcdns.counters", "svcdns.tally"},
 }
 
