@@ -11,7 +11,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 # command it is for : Debian package
 PACKAGES := iptables-nft:iptables iptables-legacy:iptables ip:iproute2 conntrack:conntrack dig:bind9-dnsutils \
-	nft:nftables dnsperf:dnsperf setpriv:util-linux curl:curl systemd-analyze:systemd
+	nft:nftables dnsperf:dnsperf drill:ldnsutils musl-gcc:musl-tools setpriv:util-linux curl:curl \
+	systemd-analyze:systemd
 LAB_PACKAGES := iptables:iptables ip:iproute2 conntrack:conntrack dig:bind9-dnsutils curl:curl wget:wget \
 	ping:iputils-ping nsenter:util-linux umount:mount
 

@@ -11,6 +11,7 @@ anything odd. Where we differ, we differ by a rule that dns/README.md names and 
     settings              what the server is told, as one value                                    (pure)
     corefile  directives  plugins  plugin_*    a Corefile to settings      options  flags  the command line (pure)
     records  names        what a name and a record are; what a name under our zones speaks of     (pure)
+    slim                  API objects without what no answer depends on                            (pure)
     index                 the cluster by name and by address, one service rebuilt a change         (pure)
     answer                question and index to a reply, or to what an upstream must be asked      (pure)
     wire                  octets to questions, replies to octets; the door to dnslib               (pure)
@@ -22,7 +23,10 @@ anything odd. Where we differ, we differ by a rule that dns/README.md names and 
     upstream  forward     one other resolver; which of them is asked      beyond   these and the cache
     respond               one message to one reply      chain   a server block, and which answers    report   the log
     server                the sockets, of which    datagrams  streams    are UDP and TCP, and    batch    recvmmsg(2)
+    clients               who is at home, and how much strangers are told                      (pure)
     tally  counters       the metrics
+    busiest  local  top      which names and clients ask most (the first pure), told on the machine
+    lookup  stub  explain    what a pod asks, what it would be told, and why (the last two pure)
     assembly  life        settings made to work; started, changed, ended      cli   the program
     nodeflags  pillars  notrack    a node's cache: node-cache's flags, Corefile variables and rules (pure)
     nodelocal             what stands around a server on a node      diversion   interface and rules, made and undone
@@ -31,8 +35,8 @@ anything odd. Where we differ, we differ by a rule that dns/README.md names and 
 Rules. One loop: sockets, store and index belong to its thread, so an answer sees a change whole or not at all, and no
 lock is taken for a query; reflectors have threads of their own and hand their batches over. What we know ourselves is
 answered in the same call that read the datagram; only what needs an upstream becomes a task. Names are octets on
-their way in and out, never text: no codec, no escapes, no surprise. What depends on a service alone is computed when
-the service changes. The API server's absence is nobody's problem but a newcomer's: what was known is answered for
+their way in and out, never text: no codec, no escapes, no surprise. What is held of an object is what an answer could
+need, once. The API server's absence is nobody's problem but a newcomer's: what was known is answered for
 ever.
 
 Missing: what dns/README.md lists.

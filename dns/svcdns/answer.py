@@ -239,7 +239,7 @@ def _service(asked: _Asked, name: ServiceName) -> _Found | _Missing:
             return _Missing("the service has no ready endpoint or no address")
         found = service.v4 if kind == A else service.v6
         return _Found("the service", asked.records(kind, found))
-    matches = _matches(service, name)
+    matches = _matches(asked.index, service, name)
     if not matches:
         if name.endpoint and _is_protocol_in_use(service, name.endpoint):
             return _Found("a protocol, with ports below it")
@@ -251,9 +251,9 @@ def _service(asked: _Asked, name: ServiceName) -> _Found | _Missing:
     return _Found("the service")
 
 
-def _matches(service: ServiceRecords, name: ServiceName) -> list[tuple[Target, int]]:
+def _matches(index: Index, service: ServiceRecords, name: ServiceName) -> list[tuple[Target, int]]:
     """The targets that the name stands for, once for each port that it stands for."""
-    targets = service.endpoints.get(name.endpoint, ()) if name.endpoint else service.targets
+    targets = index.endpoints(name.key).get(name.endpoint, ()) if name.endpoint else service.targets
     if not name.port:
         return [(target, port.number) for target in targets for port in target.ports]
     return [

@@ -50,6 +50,7 @@ class _Message(ctypes.Structure):  # struct mmsghdr
 
 _IP_PKTINFO = 8  # linux/in.h; Python 3.11 does not name it
 _NAME = 28  # octets of a struct sockaddr_in6, the longest address
+_SOURCE_V4, _SOURCE_V6 = "4x4s20x", "8x16s4x"  # the address in a struct sockaddr_in, sockaddr_in6
 _CONTROL = 64  # octets of control data: one struct in_pktinfo or in6_pktinfo
 _LINK_LOCAL = b"\xfe\x80"
 _WORD, _HALF = ctypes.sizeof(ctypes.c_size_t), ctypes.sizeof(ctypes.c_uint)
@@ -74,7 +75,9 @@ class Batch:
         """`wildcard`: the socket says where each datagram came to (see `tell_destination`)."""
         self._descriptor, self._wildcard, self._ipv6 = sock.fileno(), wildcard, sock.family == socket.AF_INET6
         self.octets = mmap.mmap(-1, SLOTS * ROOM)
-        self._names, self._controls = bytearray(SLOTS * _NAME), bytearray(SLOTS * _CONTROL)
+        self._names, self._controls = mmap.mmap(-1, SLOTS * _NAME), bytearray(SLOTS * _CONTROL)
+        one = _SOURCE_V6 if self._ipv6 else _SOURCE_V4
+        self._sources = tuple(struct.Struct(one * count).unpack_from for count in range(SLOTS + 1))
         start, names, controls = _address_of(self.octets), _address_of(self._names), _address_of(self._controls)
         self._slices = (_Slice * SLOTS)(*(_Slice(start + slot * ROOM, ROOM) for slot in range(SLOTS)))
         self._messages = (_Message * SLOTS)()
@@ -109,6 +112,10 @@ class Batch:
                 self._forget_interface(slot * _CONTROL + _PKTINFO)
         return count
 
+    def sources(self, count: int) -> tuple[bytes, ...]:
+        """The addresses, 4 or 16 octets, that the datagrams in the first `count` slots came from."""
+        return self._sources[count](self._names)
+
     def send(self, first: int, end: int) -> None:
         """Sends the replies in the slots from `first` up to `end`. One that cannot be sent is left out."""
         while first < end:
@@ -124,7 +131,7 @@ class Batch:
 
     def sender(self, slot: int) -> tuple[Peer, Control]:
         """Where a datagram came from, and what `sendmsg` needs so that a reply leaves from where it came to."""
-        name = bytes(self._names[slot * _NAME : (slot + 1) * _NAME])
+        name = self._names[slot * _NAME : (slot + 1) * _NAME]
         control: Control = ()
         if self._wildcard:
             at = slot * _CONTROL

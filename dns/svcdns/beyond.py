@@ -19,7 +19,7 @@ from svcdns import foreign, wire
 from svcdns.answer import Question, Reply
 from svcdns.cache import KINDS, Kept, Key, Replies, with_ttl
 from svcdns.foreign import AA, AD, CD, RA, RD, Foreign, Z
-from svcdns.forward import BusyError, Forwarder, NoAnswerError
+from svcdns.forward import BusyError, Forwarder, NoAnswerError, Places
 from svcdns.records import AXFR, IXFR, NOERROR, NXDOMAIN, REFUSED, SERVFAIL, Name, text_of
 from svcdns.tally import Via
 
@@ -61,7 +61,7 @@ class Beyond:
         self._zones = ",".join(map(text_of, replies.options.zones)) if replies is not None else ""
         self._under_way: dict[object, asyncio.Task[Foreign]] = {}
         self._refreshing: set[asyncio.Task[None]] = set()
-        self._waiting = 0
+        self._waiting = Places(MOST_WAITING)
 
     def ask(self, query: wire.Query, via: Via) -> bytes | Awaitable[bytes] | None:
         """The reply to a query, fit for its client."""
@@ -69,9 +69,9 @@ class Beyond:
         forwarder = self._taker(question.lower)
         replies = self._replies
         if query.klass != wire.IN or query.flags & 0x7800 or question.type in (AXFR, IXFR):
-            return None if forwarder is None else self._relayed(forwarder, query, via)
+            return None if forwarder is None else self._relayed(forwarder, query, via, via.client)
         if replies is None or not replies.covers(question.lower):
-            return None if forwarder is None else self._fresh(forwarder, None, query, via)
+            return None if forwarder is None else self._fresh(forwarder, None, query, via, via.client)
         key = Key(
             question.lower, question.type, query.edns is not None and query.edns.dnssec_ok, bool(query.flags & 0x10)
         )
@@ -82,9 +82,9 @@ class Beyond:
         self._meter.count("cache_requests", via.server, self._zones, "")
         if kept is None or forwarder is None:
             self._meter.count("cache_misses", via.server, self._zones, "")
-            return None if forwarder is None else self._fresh(forwarder, key, query, via)
+            return None if forwarder is None else self._fresh(forwarder, key, query, via, via.client)
         if kept.left(now) <= 0 and replies.options.verify:
-            return self._verified(forwarder, key, kept, query, via)
+            return self._verified(forwarder, key, kept, query, via, via.client)
         return self._hit(forwarder, key, kept, query, via, now)
 
     async def close(self, patience: float = 0.0) -> None:
@@ -141,10 +141,11 @@ class Beyond:
         if kept.refreshing:
             return
         kept.refreshing = True
+        client = via.client
 
         async def fetch() -> None:
             try:
-                await self._shared(forwarder, key, query, via)
+                await self._shared(forwarder, key, query, via, client)
             except _FAILURES as error:
                 self.trouble(query.question, SERVFAIL, error)
             finally:
@@ -154,13 +155,15 @@ class Beyond:
         self._refreshing.add(task)
         task.add_done_callback(self._refreshing.discard)
 
-    async def _verified(self, forwarder: Forwarder, key: Key, kept: Kept, query: wire.Query, via: Via) -> bytes:
+    async def _verified(
+        self, forwarder: Forwarder, key: Key, kept: Kept, query: wire.Query, via: Via, client: bytes
+    ) -> bytes:
         """Upstream's word if it comes in time, else what is stale."""
         assert self._replies is not None  # noqa: S101 - what was kept was kept by it
         seconds = self._replies.options.verify_seconds or None
         try:
             async with asyncio.timeout(seconds):
-                found = await self._shared(forwarder, key, query, via)
+                found = await self._shared(forwarder, key, query, via, client)
             if found.reply.rcode in (NOERROR, NXDOMAIN):
                 return self._passed_on(found, key, query, via)
         except (*_FAILURES, TimeoutError) as error:
@@ -168,12 +171,10 @@ class Beyond:
         self._meter.count("cache_served_stale", via.server, self._zones, "")
         return self._from_cache(kept, self._replies.options.stale_ttl, query, via)
 
-    async def _fresh(self, forwarder: Forwarder, key: Key | None, query: wire.Query, via: Via) -> bytes:
-        if self._waiting >= MOST_WAITING:
-            return self._refusal(query, REFUSED, BusyError(f"{MOST_WAITING} queries wait for upstreams"), via)
-        self._waiting += 1
+    async def _fresh(self, forwarder: Forwarder, key: Key | None, query: wire.Query, via: Via, client: bytes) -> bytes:
         try:
-            found = await self._shared(forwarder, key, query, via)
+            with self._waiting.taken(client):
+                found = await self._shared(forwarder, key, query, via, client)
         except _FAILURES as error:
             return self._refusal(query, REFUSED if isinstance(error, BusyError) else SERVFAIL, error, via)
         except asyncio.CancelledError:
@@ -181,8 +182,6 @@ class Beyond:
             if current is not None and current.cancelling():
                 raise
             return self._refusal(query, SERVFAIL, NoAnswerError("the configuration was changed"), via)
-        finally:
-            self._waiting -= 1
         return self._passed_on(found, key, query, via)
 
     def _passed_on(self, found: Foreign, key: Key | None, query: wire.Query, via: Via) -> bytes:
@@ -192,7 +191,9 @@ class Beyond:
             reply = with_ttl(reply, self._replies.ttl_of(query.question, found))
         return self._written(query, reply, found, via, is_relayed=True)
 
-    async def _shared(self, forwarder: Forwarder, key: Key | None, query: wire.Query, via: Via) -> Foreign:
+    async def _shared(
+        self, forwarder: Forwarder, key: Key | None, query: wire.Query, via: Via, client: bytes
+    ) -> Foreign:
         """One exchange for all that ask the same at the same time in the same way."""
         edns = query.edns
         same = (
@@ -204,7 +205,7 @@ class Beyond:
         )
         task = self._under_way.get(same)
         if task is None:
-            task = asyncio.create_task(self._exchanged(forwarder, key, query, via))
+            task = asyncio.create_task(self._exchanged(forwarder, key, query, via, client))
             self._under_way[same] = task
 
             def done(ended: asyncio.Task[Foreign]) -> None:
@@ -215,8 +216,11 @@ class Beyond:
             task.add_done_callback(done)
         return await asyncio.shield(task)
 
-    async def _exchanged(self, forwarder: Forwarder, key: Key | None, query: wire.Query, via: Via) -> Foreign:
-        packet = await forwarder.exchange(foreign.request(query, key is not None), tcp=via.proto == "tcp")
+    async def _exchanged(
+        self, forwarder: Forwarder, key: Key | None, query: wire.Query, via: Via, client: bytes
+    ) -> Foreign:
+        request = foreign.request(query, key is not None)
+        packet = await forwarder.exchange(request, tcp=via.proto == "tcp", client=client)
         found = foreign.read(packet, query.question)
         if key is not None and self._replies is not None:
             self._replies.keep(key, query.question, found, self._clock())
@@ -226,10 +230,10 @@ class Beyond:
                     self._meter.set("cache_evictions", evicted, via.server, kind, self._zones, "")
         return found
 
-    async def _relayed(self, forwarder: Forwarder, query: wire.Query, via: Via) -> bytes:
+    async def _relayed(self, forwarder: Forwarder, query: wire.Query, via: Via, client: bytes) -> bytes:
         """What is not of class IN, or no plain query: the upstream's octets, nothing kept."""
         try:
-            packet = await forwarder.exchange(query.packet, tcp=via.proto == "tcp")
+            packet = await forwarder.exchange(query.packet, tcp=via.proto == "tcp", client=client)
         except _FAILURES as error:
             return self._refusal(query, REFUSED if isinstance(error, BusyError) else SERVFAIL, error, via)
         limit = wire.TCP_LIMIT if via.proto == "tcp" else query.udp_limit

@@ -154,7 +154,7 @@ class Router:
         own = self._vias.get((via, zone))
         if own is None:
             own = self._vias[via, zone] = Via(via.server, via.proto, via.family, zone)
-        own.peer = via.peer
+        own.peer, own.client, own.is_stranger = via.peer, via.client, via.is_stranger
         return own
 
     def _stray(self, packet: bytes, via: Via) -> Said:

@@ -1,6 +1,6 @@
-"""`svcplane-dns run`, `nodelocal` and `lookup`: the parts put together, and the life of the process.
+"""`svcplane-dns run`, `nodelocal`, `lookup` and `top`: the parts put together, and the life of the process.
 
-In: argv and signals. Out: a server, or one answer printed; exit status 0, 1 for what could not be done (one sentence
+In: argv and signals. Out: a server, or lines printed; exit status 0, 1 for what could not be done (one sentence
 on stderr says what and what to try), 2 for a bad command line.
 
 SIGTERM and SIGINT end a server, SIGUSR1 makes it read its settings anew; `life` has the rest.
@@ -14,31 +14,31 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from glob import glob
 from importlib.metadata import version
 from pathlib import Path
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 
-from svcdns import nodelocal
-from svcdns.answer import Chase, Elsewhere, Question, Reply, answer
+from svcdns.clients import EVERYBODY, Guard, Network, attached
 from svcdns.corefile import blocks_of
 from svcdns.life import Life, LoopError
+from svcdns.lookup import look_up
 from svcdns.nodeflags import NodeLocal
-from svcdns.options import Lookup, Run, parse
+from svcdns.options import Lookup, Run, Top, parse
 from svcdns.plugins import settings_of
-from svcdns.records import RCODE_NAMES, line_of, text_of
 from svcdns.settings import Settings
 from svcdns.tally import Tally
-from svcdns.watch import Watched
+from svcdns.top import top
 from svckube.access import AccessError
 from svckube.observe import log_to, registry
 
-LOOKUP_SECONDS = 30.0
+if TYPE_CHECKING:
+    from svcdns import nodelocal
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -48,11 +48,17 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         match command:
             case Run():
-                return asyncio.run(_run(partial(_load, command), command.http))
+                guard = Guard((*_attached(), *command.clients), command.rate_limit)
+                return asyncio.run(_run(partial(_load, command), command.http, guard))
             case NodeLocal():
+                from svcdns import nodelocal  # what changes a node's network takes 10 MiB
+
                 return nodelocal.run(command, _serve, partial(_read, port=command.port))
             case Lookup():
-                return asyncio.run(_lookup(command))
+                return asyncio.run(look_up(command.source, command.name, command.type, command.pod))
+            case Top():
+                print("\n".join(top(command.socket, command.count)))
+                return 0
             case _:
                 assert_never(command)
     except (AccessError, LoopError, OSError, ValueError) as error:
@@ -61,11 +67,12 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _serve(node: nodelocal.Node) -> None:
-    asyncio.run(_run(node.load, (node.options.http,) if node.options.http else (), node))
+    # Its addresses are the node's own affair: whoever reaches them is at home.
+    asyncio.run(_run(node.load, (node.options.http,) if node.options.http else (), Guard(EVERYBODY), node))
 
 
 async def _run(
-    load: Callable[[], tuple[Settings, str]], http: Sequence[str], node: nodelocal.Node | None = None
+    load: Callable[[], tuple[Settings, str]], http: Sequence[str], guard: Guard, node: nodelocal.Node | None = None
 ) -> int:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -76,7 +83,7 @@ async def _run(
     tally = Tally(metrics)
     if node is not None:
         node.count(tally)
-    life = Life(load, metrics, tally, stop, http, node)
+    life = Life(load, metrics, tally, stop, http, guard, node)
     loop.add_signal_handler(signal.SIGUSR1, life.asked.set)
     await life.run()
     return 0
@@ -108,50 +115,20 @@ def _imported(pattern: str, file: str) -> list[tuple[str, str]]:
     return [(str(path), path.read_text(errors="replace")) for path in found]
 
 
+def _attached() -> tuple[Network, ...]:
+    """The networks that this machine is in now."""
+    texts = []
+    for name in ("route", "if_inet6"):
+        path = Path("/proc/net", name)
+        texts.append(path.read_text() if path.exists() else "")  # a kernel may lack one of the families
+    return attached(*texts)
+
+
 def _raise_file_limit() -> None:
     """Each forwarded query and each TCP client is a file; the soft limit is for programs that use select(2)."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-async def _lookup(options: Lookup) -> int:
-    """Prints the reply as zone-file lines, with comments that say why and whether an upstream would be asked."""
-    watched = Watched(options.source, Tally(registry()))
-    watched.start()
-    try:
-        async with asyncio.timeout(LOOKUP_SECONDS):
-            await watched.synced.wait()
-    except TimeoutError:
-        raise OSError(
-            f"the API server did not list everything within {LOOKUP_SECONDS:g} s; see the lines above"
-        ) from None
-    finally:
-        watched.stop()
-    question = Question(options.name, options.name.lower(), options.type)
-    outcome = answer(question, watched.cluster.index, options.source.zones)
-    for line in explained(outcome):
-        print(line)
-    return 0
-
-
-def explained(outcome: Reply | Chase | Elsewhere) -> Iterator[str]:
-    """What would be answered, and why, in lines."""
-    if isinstance(outcome, Elsewhere):
-        yield f"; an upstream is asked: {outcome.because}"
-        return
-    reply = outcome if isinstance(outcome, Reply) else outcome.reply
-    yield f"; {RCODE_NAMES[reply.rcode]}: {reply.because}"
-    for section, records in (
-        ("answer", reply.answer),
-        ("authority", reply.authority),
-        ("additional", reply.additional),
-    ):
-        if records:
-            yield f"; {section}"
-            yield from map(line_of, records)
-    if isinstance(outcome, Chase):
-        yield f"; an upstream is asked for {text_of(outcome.target)}, and its answer appended"
 
 
 if __name__ == "__main__":

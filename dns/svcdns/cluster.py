@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Protocol
 
 from svcdns.index import Index
+from svcdns.slim import Slimmer
 from svcdns.wirecache import WireCache
 from svckube.objects import EndpointSlice, KubeObject, Namespace, Pod, Service
 from svckube.store import Change, Listed, Store
@@ -28,7 +29,8 @@ class Cluster:
     Pods are watched if `pods`, EndpointSlices if `endpoints`. Of other namespaces than `namespaces`, if any are given,
     nothing is known. `pod_names` and `ignore_empty` as for `index.service_records`.
 
-    Of `caches` is forgotten what changes have made untrue; asked for at each change.
+    What changes is made light here (`slimmer`); what is listed should be light when it comes. Of `caches` is forgotten
+    what changes have made untrue; asked for at each change.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Cluster:
         self.index = Index(pod_names, ignore_empty)
         self.synced = False
         self._store = Store(self.kinds)
+        self.slimmer = Slimmer(pod_names)
         self._namespaces = namespaces
         self._meter = meter
         self._on_synced = on_synced
@@ -59,13 +62,14 @@ class Cluster:
     def apply(self, batch: Iterable[Listed | Applied | Deleted]) -> None:
         """Takes a batch in. An answer sees all of a batch or nothing of it."""
         for message in batch:
-            changes = [change for change in self._store.apply(message) if self._is_exposed(change)]
+            light = Applied(self.slimmer.slim(message.object)) if isinstance(message, Applied) else message
+            changes = [change for change in self._store.apply(light) if self._is_exposed(change)]
             if not changes and self.synced:
                 continue
             self._forget(changes, self.index.apply(changes, self._store, self._clock()))
             if not isinstance(message, Listed):
                 for change in changes:
-                    self._measure(change)
+                    self._measure(change, message.object)
         if not self.synced and self._store.synced(*self.kinds):
             self.synced = True
             self._on_synced()
@@ -84,9 +88,9 @@ class Cluster:
         """How many objects of each kind are held, for a log line."""
         return {kind.__name__.lower(): len(self._store.objects(kind)) for kind in self.kinds}
 
-    def _measure(self, change: Change) -> None:
-        new = change.new
-        if not isinstance(new, EndpointSlice) or new.metadata.annotations is None:
+    def _measure(self, change: Change, new: KubeObject) -> None:
+        """`new`: the object as it came, with what the store does not hold."""
+        if change.new is None or not isinstance(new, EndpointSlice) or new.metadata.annotations is None:
             return
         service = self._store.get(Service, new.service_key)
         try:

@@ -31,6 +31,11 @@ COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "proxy_conn_cache_misses": ("Exchanges on a new connection.", (*_OF_UPSTREAM, "proto")),
     "health_request_failures": ("There is nothing that could fail: 0.", ()),
     "reload_failed": ("Changed configurations that could not be taken.", ()),
+    "acl_blocked_requests": (
+        "Questions about other names than the cluster's, by strangers.",
+        ("server", "zone", "view"),
+    ),
+    "rrl_responses_exceeded": ("Replies cut or dropped: too many to one network of strangers.", ("server",)),
     "dns_do_requests": ("Queries with DO.", ("server", "zone", "view")),
     "nodecache_setup_errors": ("Failures to lead a node's questions here.", ("errortype",)),
 }

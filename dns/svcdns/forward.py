@@ -5,8 +5,9 @@ sent: AA, RA, TC and the order of records stay.
 
 A question goes to the upstreams in the order of the policy, those in doubt last and those that are down not at all,
 unless all are: then to any, for the probes may be what is broken. It is tried twice as often as there are upstreams,
-for five seconds at most. When nobody answers: NoAnswerError. More than `max_concurrent` at a time: BusyError. Over
-UDP came, over UDP goes, but for `force_tcp` (always TCP) and `prefer_udp` (UDP, and TCP for what was cut short).
+for five seconds at most. When nobody answers: NoAnswerError. More than `max_concurrent` at a time, or more of them for
+one client than leaves room for others: BusyError. Over UDP came, over UDP goes, but for `force_tcp` (always TCP) and
+`prefer_udp` (UDP, and TCP for what was cut short).
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 from svcdns import upstream, wire
@@ -27,6 +29,7 @@ from svcdns.upstream import Resolver
 OVERALL_SECONDS = 5.0
 ATTEMPTS = 2  # times that one question goes to the same upstream at most
 ROUND_SECONDS = 0.02  # before the next round, so that refused connections do not make a busy loop
+SHARES = 8  # the part of all room, one in so many, that is kept for those who have little
 MOST_CONCURRENT = 4096  # where no limit was set: sockets are files, and those are limited
 
 
@@ -43,6 +46,33 @@ class Meter(upstream.Meter, Protocol):
     def broken(self) -> None: ...
 
 
+class Places:
+    """Room for `limit` questions at a time. The last eighth is for clients that have less than an eighth of it."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = self._free = limit
+        self._reserve = limit // SHARES
+        self._of_client: dict[bytes, int] = {}
+
+    @contextmanager
+    def taken(self, client: bytes) -> Iterator[None]:
+        """A place, while the block runs. Raises BusyError if there is none."""
+        mine = self._of_client.get(client, 0)
+        if not self._free:
+            raise BusyError(f"concurrent queries exceeded maximum {self._limit}")
+        if self._free <= self._reserve <= mine:
+            raise BusyError(f"{mine} queries of this client are under way, and {self._free} places are left for others")
+        self._free -= 1
+        self._of_client[client] = mine + 1
+        try:
+            yield
+        finally:
+            self._free += 1
+            self._of_client[client] -= 1
+            if not self._of_client[client]:
+                del self._of_client[client]
+
+
 class Forwarder:
     """Belongs to the event loop it is used in, until `close`. `upstreams` are those of `options.to`, files read."""
 
@@ -57,7 +87,7 @@ class Forwarder:
         self.options = options
         self.resolvers = [Resolver(one, options, meter, clock) for one in upstreams]
         self._meter = meter
-        self._free = min(options.max_concurrent or MOST_CONCURRENT, MOST_CONCURRENT)
+        self._places = Places(min(options.max_concurrent or MOST_CONCURRENT, MOST_CONCURRENT))
         self._turn = 0
 
     def takes(self, name: Name) -> bool:
@@ -66,20 +96,18 @@ class Forwarder:
             return False
         return name == self.options.origin or all(labels_above(name, zone) is None for zone in self.options.excepted)
 
-    async def exchange(self, request: bytes, *, tcp: bool) -> bytes:
+    async def exchange(self, request: bytes, *, tcp: bool, client: bytes = b"") -> bytes:
         """The reply to `request`. Raises NoAnswerError after five seconds at most, and BusyError at once."""
-        if not self._free:
-            self._meter.rejected()
-            raise BusyError(f"concurrent queries exceeded maximum {self.options.max_concurrent or MOST_CONCURRENT}")
-        self._free -= 1
         try:
-            async with asyncio.timeout(OVERALL_SECONDS):
-                return await self._first(request, tcp)
+            with self._places.taken(client):
+                async with asyncio.timeout(OVERALL_SECONDS):
+                    return await self._first(request, tcp)
+        except BusyError:
+            self._meter.rejected()
+            raise
         except TimeoutError:
             names = ", ".join(str(one.upstream) for one in self.resolvers)
             raise NoAnswerError(f"no answer from {names} in {OVERALL_SECONDS:g} s") from None
-        finally:
-            self._free += 1
 
     def close(self) -> None:
         for resolver in self.resolvers:

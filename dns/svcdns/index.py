@@ -1,7 +1,8 @@
-"""What the cluster says about names, ready to be asked: one look-up a question, one service rebuilt a change.
+"""What the cluster says about names, ready to be asked: a look-up or two a question, one service rebuilt a change.
 
 In: the store's `Change`s and the store itself. Out: `ServiceRecords` by key, targets by address, namespaces, pods by
-address, and the zone's serial. Everything below the zone is computed when the cluster changes, not when a client asks.
+address, and the zone's serial. What a client could see of a change is found out when the cluster changes; the records
+of a service are made when it is asked for, and kept as long as others are not asked for more.
 
 Which endpoints count (CoreDNS, DNS-SD 1.1.0): those whose condition `ready` is true or not given; `serving` and
 `terminating` are not looked at. An endpoint's own label is its hostname, else its pod's name if so configured, else its
@@ -11,8 +12,10 @@ depend on the order of events. What is no IP address (an FQDN slice, a ClusterIP
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
+from ipaddress import ip_address
+from operator import itemgetter
 from typing import TypeAlias
 
 import msgspec
@@ -22,13 +25,14 @@ from svcdns.records import LONGEST_LABEL, Name, name_of, packed
 from svckube.objects import Endpoint, EndpointSlice, KubeObject, Namespace, Pod, Service
 from svckube.store import Change, Store
 
+MOST_RECENT = 16384  # targets whose records are kept made
 NO_PORT = -1  # stands for "no ports given": the endpoint has addresses, but no SRV records
 
 
-Owned: TypeAlias = tuple[str, bytes]
-"""The key of a service, and a target's name of its own."""
-Located: TypeAlias = tuple[bytes, bytes]
-"""An address and the name of the target there."""
+Keys: TypeAlias = str | tuple[str, ...]
+"""The key of one service, as in most cases, or those of several, sorted."""
+Parts: TypeAlias = tuple[Service | None, tuple[EndpointSlice, ...]]
+"""What the records of a service are made of."""
 
 
 class Port(msgspec.Struct, frozen=True):
@@ -65,11 +69,17 @@ NOTHING = ServiceRecords()
 
 
 def service_records(
-    service: Service | None, slices: Sequence[EndpointSlice], pod_names: bool = False, ignore_empty: bool = False
+    service: Service | None,
+    slices: Sequence[EndpointSlice],
+    pod_names: bool = False,
+    ignore_empty: bool = False,
+    *,
+    whole: bool = True,
 ) -> ServiceRecords:
     """A service and its slices as records. A service that is gone has none, nor has an ExternalName that is an IP.
 
-    `ignore_empty`: nor has one with a ClusterIP and no endpoint that is ready.
+    `ignore_empty`: nor has one with a ClusterIP and no endpoint that is ready. Unless `whole`, one with a ClusterIP is
+    without its endpoints, which few ask for.
     """
     if service is None:
         return NOTHING
@@ -80,13 +90,16 @@ def service_records(
         own = relative(service.metadata.name, service.metadata.namespace, "svc")
     except ValueError:
         return NOTHING  # no name in DNS; the API server lets no such Service through
-    listed = [(label, target) for one in slices for label, target in _endpoints(one, own, pod_names)]
+    cluster_ips = spec.cluster_ips or (spec.cluster_ip,)
+    headless = cluster_ips[0] == "None"
+    found = (pair for one in slices for pair in _endpoints(one, own, pod_names))
+    if ignore_empty and not headless and not whole and next(found, None) is None:
+        return NOTHING
+    listed = list(found) if whole or headless else []
     endpoints: dict[str, tuple[Target, ...]] = {}
     for label, target in listed:
         endpoints[label] = (*endpoints.get(label, ()), target)
-    cluster_ips = spec.cluster_ips or (spec.cluster_ip,)
-    headless = cluster_ips[0] == "None"
-    if ignore_empty and not headless and not listed:
+    if ignore_empty and not headless and whole and not listed:
         return NOTHING
     if headless:
         targets = tuple(target for _, target in listed)
@@ -112,7 +125,11 @@ def _external(host: str) -> Name | None:
         return None  # the API server lets no such name through
 
 
-def _endpoints(one: EndpointSlice, own: bytes, pod_names: bool) -> Iterable[tuple[str, Target]]:
+def _endpoints(
+    one: EndpointSlice, own: bytes, pod_names: bool, only: bytes | None = None
+) -> Iterator[tuple[str, Target]]:
+    """Labels and targets of the endpoints that are ready; those with one address if `only` says which."""
+    spelled = str(ip_address(only)) if only is not None else ""
     ports = tuple(
         Port((port.name or "").lower(), (port.protocol or "TCP").lower(), NO_PORT if port.port is None else port.port)
         for port in one.ports or ()
@@ -120,8 +137,11 @@ def _endpoints(one: EndpointSlice, own: bytes, pod_names: bool) -> Iterable[tupl
     for endpoint in one.endpoints or ():
         if endpoint.conditions.ready is False:
             continue
-        for address in map(packed, endpoint.addresses or ()):
-            if address is not None:
+        for text in endpoint.addresses or ():
+            if only is not None and text != spelled and ":" not in text:
+                continue
+            address = packed(text)
+            if address is not None and only in (None, address):
                 label = _label(endpoint, address, pod_names)
                 yield label, Target(relative(label) + own, address, ports)
 
@@ -133,10 +153,34 @@ def _label(endpoint: Endpoint, address: bytes, pod_names: bool) -> str:
     return pod.lower() if 0 < len(pod) <= LONGEST_LABEL else dashed(address)
 
 
+class _Recent:
+    """Records that were asked for of late, of so many targets as MOST_RECENT in each of two generations."""
+
+    def __init__(self) -> None:
+        self._fresh: dict[str, ServiceRecords] = {}
+        self._aged: dict[str, ServiceRecords] = {}
+        self._size = 0
+
+    def find(self, key: str) -> ServiceRecords | None:
+        return self._fresh.get(key) or self._aged.get(key)
+
+    def keep(self, key: str, records: ServiceRecords) -> None:
+        size = len(records.targets) + len(records.endpoints) + 1
+        if self._size + size > MOST_RECENT:
+            self._fresh, self._aged, self._size = {}, self._fresh, 0
+        self._fresh[key] = records
+        self._size += size
+
+    def forget(self, key: str) -> None:
+        self._fresh.pop(key, None)
+        self._aged.pop(key, None)
+
+
 class Index:
     """The tables that `answer` reads. It belongs to the store's thread.
 
-    `serial`: Unix seconds of the last change that a client could see, 0 before the first.
+    What is held of a service are the objects that its records are made of, which the store holds too; the records are
+    made when they are asked for. `serial`: Unix seconds of the last change that a client could see, 0 before the first.
     """
 
     def __init__(self, pod_names: bool = False, ignore_empty: bool = False) -> None:
@@ -144,24 +188,42 @@ class Index:
         self.namespaces: set[str] = set()
         self._pod_names = pod_names
         self._ignore_empty = ignore_empty
-        self._services: dict[str, ServiceRecords] = {}
-        self._by_cluster_ip: dict[bytes, tuple[Owned, ...]] = {}
-        self._by_endpoint: dict[bytes, tuple[Owned, ...]] = {}
+        self._services: dict[str, Parts] = {}
+        self._recent, self._recent_whole = _Recent(), _Recent()
+        self._by_cluster_ip: dict[bytes, Keys] = {}
+        self._by_endpoint: dict[bytes, Keys] = {}
         self._pods: dict[tuple[str, bytes], int] = {}
 
     def service(self, key: str) -> ServiceRecords | None:
         """The records of `namespace/name`, None if there is no such Service."""
-        return self._services.get(key)
+        found = self._recent.find(key)
+        if found is not None:
+            return found
+        parts = self._services.get(key)
+        if parts is None:
+            return None
+        records = self._made(parts, whole=False)
+        self._recent.keep(key, records)
+        return records
 
-    def services(self) -> list[tuple[str, ServiceRecords]]:
-        """All services by key, sorted."""
-        return sorted(self._services.items())
+    def endpoints(self, key: str) -> dict[str, tuple[Target, ...]]:
+        """The endpoints of a service by label, of one with a ClusterIP too."""
+        found = self._recent_whole.find(key)
+        if found is None:
+            found = self._made(self._services.get(key, (None, ())))
+            self._recent_whole.keep(key, found)
+        return found.endpoints
+
+    def services(self) -> Iterator[tuple[str, ServiceRecords]]:
+        """All services by key, sorted, whole."""
+        return ((key, self._made(parts)) for key, parts in sorted(self._services.items(), key=itemgetter(0)))
 
     def snapshot(self) -> Index:
         """The index as it is now, whatever comes; for reading. Takes a few milliseconds in a large cluster."""
         found = copy(self)
         found.namespaces = set(self.namespaces)
         found._services, found._pods = self._services.copy(), self._pods.copy()
+        found._recent, found._recent_whole = _Recent(), _Recent()
         found._by_cluster_ip, found._by_endpoint = self._by_cluster_ip.copy(), self._by_endpoint.copy()
         return found
 
@@ -169,20 +231,30 @@ class Index:
         """Whether a Pod of this namespace has the address. Always False if Pods are not watched."""
         return (namespace, address) in self._pods
 
+    def has_endpoint(self, address: bytes) -> bool:
+        """Whether an endpoint of any service has the address."""
+        return address in self._by_endpoint
+
     def names_at(self, address: bytes) -> list[bytes]:
         """What PTR records of the address lead to, without the zone.
 
         The service with this ClusterIP (the first by key, should there be two), else every endpoint name, by service.
         """
-        at_cluster_ip = self._by_cluster_ip.get(address)
+        at_cluster_ip = _keys(self._by_cluster_ip.get(address))
         if at_cluster_ip:
-            return [at_cluster_ip[0][1]]
-        return [name for _, name in self._by_endpoint.get(address, ())]
+            records = self.service(at_cluster_ip[0]) or NOTHING
+            return [target.name for target in records.targets if target.address == address][:1]
+        found: list[bytes] = []
+        for key in _keys(self._by_endpoint.get(address)):
+            namespace, _, name = key.partition("/")
+            own, (_, slices) = relative(name, namespace, "svc"), self._services[key]
+            targets = (target for one in slices for _, target in _endpoints(one, own, self._pod_names, address))
+            found += sorted({target.name for target in targets})
+        return found
 
     def services_at(self, address: bytes) -> list[ServiceRecords]:
         """The services that have an endpoint with this address, by key."""
-        keys = dict.fromkeys(key for key, _ in self._by_endpoint.get(address, ()))
-        return [self._services[key] for key in keys]
+        return [self.service(key) or NOTHING for key in _keys(self._by_endpoint.get(address))]
 
     def apply(self, changes: Iterable[Change], store: Store, now: float) -> list[str]:
         """Takes the changes in, after the store did; returns the keys of the services whose records changed, sorted.
@@ -203,18 +275,31 @@ class Index:
             self.serial = int(now)
         return changed
 
+    def _made(self, parts: Parts, *, whole: bool = True) -> ServiceRecords:
+        service, slices = parts
+        return service_records(service, slices, self._pod_names, self._ignore_empty, whole=whole)
+
     def _rebuild(self, key: str, store: Store) -> bool:
-        service = store.get(Service, key)
-        new = service_records(service, store.slices(key), self._pod_names, self._ignore_empty)
-        old = self._services.get(key)
-        if new == (old or NOTHING) and (service is None) == (old is None):
-            return False
-        _move(self._by_cluster_ip, key, _cluster_ips(old), _cluster_ips(new))
-        _move(self._by_endpoint, key, _endpoint_targets(old), _endpoint_targets(new))
+        """Takes the service's objects anew; whether its records are others now."""
+        service, slices = store.get(Service, key), store.slices(key)
+        new = self._made((service, slices))
+        before = self._services.get(key)
+        recent = self._recent.find(key)
+        old = recent if recent is not None and recent.headless else self._recent_whole.find(key)
+        if old is None and before is not None:
+            old = self._made(before)
+        self._recent.forget(key)
+        self._recent_whole.forget(key)
+        if recent is not None and service is not None:
+            self._recent.keep(key, new)
         if service is None:
             self._services.pop(key, None)
         else:
-            self._services[key] = new
+            self._services[key] = (service, slices)
+        if new == (old or NOTHING) and (service is None) == (old is None):
+            return False
+        _move(self._by_cluster_ip, key, _cluster_ips(old), _cluster_ips(new))
+        _move(self._by_endpoint, key, _endpoint_addresses(old), _endpoint_addresses(new))
         return True
 
     def _namespace(self, change: Change) -> None:
@@ -235,27 +320,32 @@ class Index:
         return old != new
 
 
-def _cluster_ips(records: ServiceRecords | None) -> set[Located]:
+def _cluster_ips(records: ServiceRecords | None) -> set[bytes]:
     if records is None or records.headless:
         return set()
-    return {(target.address, target.name) for target in records.targets}
+    return {target.address for target in records.targets}
 
 
-def _endpoint_targets(records: ServiceRecords | None) -> set[Located]:
+def _endpoint_addresses(records: ServiceRecords | None) -> set[bytes]:
     if records is None:
         return set()
-    return {(target.address, target.name) for targets in records.endpoints.values() for target in targets}
+    return {target.address for targets in records.endpoints.values() for target in targets}
 
 
-def _move(table: dict[bytes, tuple[Owned, ...]], key: str, old: set[Located], new: set[Located]) -> None:
-    for address, name in old - new:
-        rest = tuple(owned for owned in table[address] if owned != (key, name))
+def _keys(held: Keys | None) -> tuple[str, ...]:
+    return (held,) if isinstance(held, str) else held or ()
+
+
+def _move(table: dict[bytes, Keys], key: str, old: set[bytes], new: set[bytes]) -> None:
+    for address in old - new:
+        rest = tuple(one for one in _keys(table[address]) if one != key)
         if rest:
-            table[address] = rest
+            table[address] = rest[0] if len(rest) == 1 else rest
         else:
             del table[address]
-    for address, name in new - old:
-        table[address] = tuple(sorted((*table.get(address, ()), (key, name))))
+    for address in new - old:
+        others = _keys(table.get(address))
+        table[address] = tuple(sorted((*others, key))) if others else key
 
 
 def _places(pod: KubeObject | None) -> set[tuple[str, bytes]]:

@@ -12,6 +12,7 @@ says so.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import logging
 import os
@@ -19,14 +20,20 @@ import random
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from time import perf_counter
 from typing import Protocol
+
+import msgspec
 
 from svcdns.assembly import Assembly, Place, Running, read_hosts
 from svcdns.chain import Chain, Router
+from svcdns.clients import Guard
 from svcdns.corefile import CorefileError
+from svcdns.local import tell
 from svcdns.server import Server
 from svcdns.settings import Endpoint, Settings
 from svcdns.tally import Tally, Via
+from svcdns.top import PATH
 from svckube.access import AccessError
 from svckube.observe import Answer, Registry, Route, exposition, fields, serve
 from svckube.observe import Server as Http
@@ -36,6 +43,7 @@ LOOP_SECONDS = 30.0  # how long a loop is looked for
 LOOP_PAUSE = 1.0
 LOOP_SIGHTINGS = 2  # one is our own question, a second may be a resolver's repetition
 HINFO = 13
+MOST_TOLD = 200  # names, and clients
 
 _log = logging.getLogger(__name__)
 
@@ -47,9 +55,9 @@ class LoopError(Exception):
 class _Port:
     """A server, and the router it asks at the moment."""
 
-    def __init__(self, router: Router, tally: Tally) -> None:
+    def __init__(self, router: Router, tally: Tally, guard: Guard) -> None:
         self.router = router
-        self.server = Server(self.respond, tally, transfer=self.transfer)
+        self.server = Server(self.respond, tally, transfer=self.transfer, guard=guard)
 
     def respond(self, packet: bytes, via: Via) -> bytes | Awaitable[bytes] | None:
         return self.router.respond(packet, via)
@@ -78,12 +86,14 @@ class Life:
         tally: Tally,
         stop: asyncio.Event,
         http: Iterable[str] = (),
+        guard: Guard | None = None,
         around: Around | None = None,
     ) -> None:
         self._around = around
         self.asked = asyncio.Event()  # somebody wants the settings taken anew now
         self._load, self._metrics, self._tally, self._stop = load, metrics, tally, stop
         self._more_http = tuple(http)
+        self._guard = Guard() if guard is None else guard
         self._http: dict[str, tuple[frozenset[str], Http]] = {}
         self._ports: dict[Place, _Port] = {}
         self._assembly: Assembly | None = None
@@ -94,6 +104,7 @@ class Life:
     async def run(self) -> None:
         """Serves until `stop`. Raises what keeps the first settings from being served, and LoopError."""
         settings, self._hash = self._load()
+        telling = await tell({PATH: self._busiest})
         try:
             await self._adopt(settings)
             if self._stop.is_set() or self._assembly is None:
@@ -111,12 +122,16 @@ class Life:
             _log.info("stopping", extra=fields(lameduck=lameduck))
             await asyncio.sleep(lameduck)
         finally:
+            telling.close()
             for port in self._ports.values():
                 await port.server.close()
             if self._assembly is not None:
                 await self._assembly.drop(None)
             for _, http in self._http.values():
                 http.close()
+
+    def _busiest(self) -> bytes:
+        return msgspec.json.encode(self._tally.traffic.busiest(MOST_TOLD, perf_counter()))
 
     async def _live(self) -> None:
         works = (
@@ -163,7 +178,7 @@ class Life:
             after.connect(before)
             for place, router in after.routers.items():
                 if place not in self._ports:
-                    port = opened[place] = _Port(router, self._tally)
+                    port = opened[place] = _Port(router, self._tally, self._guard)
                     await port.server.start(place, place in after.everywhere)
         except BaseException:
             for port in opened.values():
@@ -351,6 +366,8 @@ def _settle() -> None:
     gc.unfreeze()  # of what an earlier call spared, some may be gone by now
     gc.collect()
     gc.freeze()
+    with suppress(AttributeError):  # another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)  # the lists as they came were large
 
 
 def _told(task: asyncio.Task[None]) -> None:

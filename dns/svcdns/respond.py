@@ -93,7 +93,7 @@ class Responder:
                 self._keep(query, outcome, outcome.service, said)
             return said
         if isinstance(outcome, Chase):
-            return self._later(query, self._chased(query, outcome, via), via, began)
+            return self._later(query, self._chased(query, outcome, via, via.client, via.is_stranger), via, began)
         return self._from_beyond(query, via, began)
 
     def _again(self, packet: bytes, kept: Kept, via: Via, began: float) -> bytes:
@@ -129,14 +129,21 @@ class Responder:
         return wire.write(query, reply, wire.TCP_LIMIT if via.proto == "tcp" else query.udp_limit)
 
     def _from_beyond(self, query: wire.Query, via: Via, began: float) -> bytes | Awaitable[bytes]:
-        said = None if self._beyond is None else self._beyond.ask(query, via)
+        said = None if self._beyond is None or self._is_refused(via) else self._beyond.ask(query, via)
         if said is None:
-            because = "outside the zones served, and no upstream takes it"
+            because = "outside the zones served, and no upstream takes it, or the client is a stranger"
             said = self.written(query, Reply(REFUSED, because, authoritative=False), via)
         if not isinstance(said, bytes):
             return self._later(query, said, via, began)
         self._count(query, said, via, began)
         return said
+
+    def _is_refused(self, via: Via) -> bool:
+        """Whether what upstreams say is not for this client. An endpoint's address is the cluster's, whatever it is."""
+        if not via.is_stranger or self._cluster.index.has_endpoint(via.client):
+            return False
+        self._tally.count("acl_blocked_requests", via.server, via.zone, "")
+        return True
 
     async def _later(self, query: wire.Query, reply: Awaitable[bytes], via: Via, began: float) -> bytes:
         said = await reply
@@ -146,7 +153,7 @@ class Responder:
     def _count(self, query: wire.Query, said: bytes, via: Via, began: float) -> None:
         self._tally.reply(via, query.question.type, said[3] & 0xF, len(query.packet), len(said), perf_counter() - began)
 
-    async def _chased(self, query: wire.Query, chase: Chase, via: Via) -> bytes:
+    async def _chased(self, query: wire.Query, chase: Chase, via: Via, client: bytes, is_stranger: bool) -> bytes:
         """The reply with what its last CNAME leads to, or as it stands if that cannot be had, as in CoreDNS.
 
         The target is asked of the server as a client would ask: another server block may know it.
@@ -155,6 +162,7 @@ class Responder:
         if depth >= LONGEST_CHAIN:
             return self.written(query, reply, via)
         _chases.set(depth + 1)
+        via.client, via.is_stranger = client, is_stranger
         found = self.again(wire.request(query, query.id, chase.target), via)
         try:
             said = found if isinstance(found, bytes) or found is None else await found

@@ -13,6 +13,7 @@ from functools import partial
 from ipaddress import ip_address
 
 from svcdns.batch import tell_destination
+from svcdns.clients import Guard
 from svcdns.datagrams import Datagrams, Respond
 from svcdns.settings import Endpoint
 from svcdns.streams import Streams
@@ -28,11 +29,17 @@ class Server:
     """Listens from `start` to `close`; belongs to the running loop. `addresses` says where, port 0 resolved."""
 
     def __init__(
-        self, respond: Respond, tally: Tally, cache: WireCache | None = None, transfer: Whole | None = None
+        self,
+        respond: Respond,
+        tally: Tally,
+        cache: WireCache | None = None,
+        transfer: Whole | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self._respond, self._tally, self._cache = respond, tally, WireCache() if cache is None else cache
+        self._guard = Guard() if guard is None else guard
         self._datagrams: list[Datagrams] = []
-        self._streams = Streams(respond, tally, transfer=transfer)
+        self._streams = Streams(respond, tally, self._guard.clients, transfer=transfer)
         self._listeners: list[asyncio.Server] = []
         self.addresses: tuple[Endpoint, ...] = ()
         self.vias: tuple[Via, ...] = ()
@@ -55,7 +62,7 @@ class Server:
             label = f"dns://:{where.port}" if everywhere else f"dns://{where}"
             over_udp, over_tcp = (Via(label, proto, family) for proto in ("udp", "tcp"))
             self.vias += (over_udp, over_tcp)
-            self._datagrams.append(Datagrams(udp, self._respond, self._cache, self._tally, over_udp))
+            self._datagrams.append(Datagrams(udp, self._respond, self._cache, self._tally, over_udp, self._guard))
             accept = partial(self._streams.protocol, over_tcp)
             self._listeners.append(await loop.create_server(accept, sock=tcp, backlog=512))
 

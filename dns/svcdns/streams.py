@@ -4,8 +4,8 @@ In: octets as they come. Out: replies; those to questions that came together lea
 an upstream the connection is not read further, so a client cannot have more under way than one for each connection.
 
 Times are CoreDNS's: 3 seconds for the first question, 10 for each further one, 5 for a client to take what it was
-told. There is a limit of connections, and none may keep others out: where it is reached, the connection that has been
-quiet for longest is closed for the new one.
+told. There is a limit of connections, in all and for each client, and none may keep others out: where one is reached,
+the connection that has been quiet for longest, of all or of the client's, is closed for the new one.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Iterator
+from time import perf_counter
 from typing import cast
 
+from svcdns.clients import Clients
 from svcdns.datagrams import Respond
+from svcdns.records import packed
 from svcdns.tally import Tally, Via
 from svcdns.transfer import Whole
 from svckube.observe import fields
@@ -23,6 +26,7 @@ from svckube.observe import fields
 FIRST_SECONDS, IDLE_SECONDS, WRITE_SECONDS = 3.0, 10.0, 5.0
 MOST_SAID = 1 << 16  # octets of replies before we look whether the client takes them
 MOST_CONNECTIONS = 768  # a process has 1024 files where nobody raised the limit
+MOST_OF_CLIENT = 256  # a cache on a node asks for all of its pods
 
 _log = logging.getLogger(__name__)
 
@@ -31,11 +35,18 @@ class Streams:
     """All connections of a server, those that spoke last at the end. `protocol` makes one for a new connection."""
 
     def __init__(
-        self, respond: Respond, tally: Tally, most: int = MOST_CONNECTIONS, transfer: Whole | None = None
+        self,
+        respond: Respond,
+        tally: Tally,
+        clients: Clients,
+        most: int = MOST_CONNECTIONS,
+        most_of_client: int = MOST_OF_CLIENT,
+        transfer: Whole | None = None,
     ) -> None:
-        self.respond, self.tally, self.transfer = respond, tally, transfer
-        self._most = most
+        self.respond, self.tally, self.transfer, self.clients = respond, tally, transfer, clients
+        self._most, self._most_of_client = most, most_of_client
         self._open: dict[Connection, None] = {}
+        self._of_client: dict[bytes, dict[Connection, None]] = {}
 
     def protocol(self, via: Via) -> Connection:
         return Connection(self, via)
@@ -44,17 +55,28 @@ class Streams:
         return len(self._open)
 
     def opened(self, connection: Connection) -> None:
+        own = self._of_client.get(connection.client, {})
+        if len(own) >= self._most_of_client:
+            next(iter(own)).abort()
         if len(self._open) >= self._most:
             next(iter(self._open)).abort()
         self._open[connection] = None
+        self._of_client.setdefault(connection.client, {})[connection] = None
 
     def spoke(self, connection: Connection) -> None:
         """Moves the connection to the end."""
         if self._open.pop(connection, connection) is None:
             self._open[connection] = None
+            own = self._of_client[connection.client]
+            del own[connection]
+            own[connection] = None
 
     def closed(self, connection: Connection) -> None:
-        self._open.pop(connection, None)
+        if self._open.pop(connection, connection) is None:
+            own = self._of_client[connection.client]
+            del own[connection]
+            if not own:
+                del self._of_client[connection.client]
 
     @property
     def tasks(self) -> list[asyncio.Task[None]]:
@@ -77,10 +99,13 @@ class Connection(asyncio.Protocol):
         self._is_last = False
         self._writable = asyncio.Event()
         self._writable.set()
+        self.client = b""
         self.task: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self.client = packed(self._peer().partition("%")[0]) or b""
+        self._is_stranger = bool(self.client and self._streams.clients.strangers((self.client,)))
         self._quiet_since = self._loop.time()
         self._timer = self._loop.call_later(FIRST_SECONDS, self._look)
         self._stuck: asyncio.TimerHandle | None = None
@@ -133,6 +158,8 @@ class Connection(asyncio.Protocol):
                 packet = bytes(self._buffer[at + 2 : end])
                 if self._via.wants_peer:
                     self._via.peer = self._transport.get_extra_info("peername")[:2]
+                self._via.client, self._via.is_stranger = self.client, self._is_stranger
+                self._streams.tally.traffic.note(packet, self.client, 1, perf_counter())
                 at = end
                 if self._streams.transfer and (zone := self._streams.transfer(packet, self._peer())) is not None:
                     self._transport.pause_reading()
@@ -191,8 +218,8 @@ class Connection(asyncio.Protocol):
         self._go_on()
 
     def _peer(self) -> str:
-        name: tuple[str, int] = self._transport.get_extra_info("peername")
-        return name[0]
+        name: tuple[str, int] | None = self._transport.get_extra_info("peername")
+        return name[0] if name else ""  # the client may have gone before it was accepted
 
     def _spoke(self) -> None:
         self._patience = IDLE_SECONDS

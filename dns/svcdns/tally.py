@@ -19,6 +19,7 @@ from importlib.metadata import version
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from svcdns.busiest import Traffic
 from svcdns.counters import Counters
 from svcdns.records import RCODE_NAMES, TYPE_NAMES
 from svcdns.wirecache import Shape
@@ -36,7 +37,8 @@ class Via:
     """How a query came: the label `server`, `udp` or `tcp`, the address family as 1 or 2, the server block's zone.
 
     One value for each socket and zone. `peer` is who sent the message that is being taken in, if that `wants_peer`; it
-    is right until the call that takes it in returns.
+    is right until the call that takes it in returns; so are `client`, the same as 4 or 16 octets, and `is_stranger`: it
+    is not at home with us (`clients`).
     """
 
     server: str
@@ -45,6 +47,8 @@ class Via:
     zone: str = "."
     wants_peer: bool = False
     peer: tuple[str, int] = ("", 0)
+    client: bytes = b""
+    is_stranger: bool = False
 
 
 class Histogram:
@@ -82,6 +86,7 @@ class Tally(Counters):
         self._programming = {kind: Histogram(PROGRAMMING) for kind in ("cluster_ip", "headless_with_selector")}
         self._lateness = Histogram(LATENESS)
         self.failures = 0
+        self.traffic = Traffic()
         super().__init__(registry)
 
     def reply(self, via: Via, kind: int, rcode: int, asked: int, said: int, seconds: float) -> None:

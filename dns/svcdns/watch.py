@@ -63,8 +63,11 @@ class Watched:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(self.cluster.apply, batch)
 
-        access = self._access = _access(self.source)
-        self._reflectors = [Reflector(access, _resource(kind, self.source), deliver) for kind in self.cluster.kinds]
+        access = self._access = access_of(self.source)
+        slim = self.cluster.slimmer.slim
+        self._reflectors = [
+            Reflector(access, _resource(kind, self.source), deliver, lighter=slim) for kind in self.cluster.kinds
+        ]
         for reflector in self._reflectors:
             reflector.start()
 
@@ -75,7 +78,8 @@ class Watched:
             self._access.close()
 
 
-def _access(source: Source) -> Access:
+def access_of(source: Source) -> Access:
+    """The way to the API server. Raises AccessError where the credentials cannot be had."""
     if source.kubeconfig:
         return from_kubeconfig(source.kubeconfig, server=source.server, context=source.context)
     if source.server:

@@ -78,7 +78,8 @@ class Counts(msgspec.Struct, frozen=True):
 class Reflector:
     """Lists and watches one resource from `start` to `stop`. Not to be started twice.
 
-    `stall_seconds`: silence after which a watch is given up. `dice`: a random number in [0, 1) for each step.
+    `stall_seconds`: silence after which a watch is given up. `dice`: a random number in [0, 1) for each step. `lighter`
+    is put to each object of a list as its page comes, so that what is not wanted of them never is there all at once.
     """
 
     def __init__(
@@ -89,12 +90,14 @@ class Reflector:
         *,
         stall_seconds: float = STALL_SECONDS,
         dice: Callable[[], float] = random.random,
+        lighter: Callable[[KubeObject], KubeObject] = lambda thing: thing,
     ) -> None:
         self._access = access
         self._resource = resource
         self._deliver = deliver
         self._stall_seconds = stall_seconds
         self._dice = dice
+        self._lighter = lighter
         self._stopping = threading.Event()
         self._watch: Watch | None = None
         self._state = steps.State()
@@ -155,7 +158,7 @@ class Reflector:
             query = self._resource.query(limit=limit, **{"resourceVersion": version, "continue": token})
             page = stream.page(self._access.get(self._resource.path, query), self._resource.kind)
             self._note(contact=time.time())
-            objects += page.objects
+            objects += map(self._lighter, page.objects)
             skipped += page.skipped
             version, token = "", page.continue_token  # a token carries its version, and refuses another one beside it
             if not token:

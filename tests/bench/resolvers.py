@@ -6,7 +6,7 @@
 
 In: a control plane with services `svc-N` in a namespace. Out: for each server and kind of questions the seconds for a
 thousand queries and the CPU of a query, medians of some runs; the mix again while endpoints change; latencies where a
-fixed rate is offered, which both can serve; memory.
+fixed rate is offered, which both can serve, at rest and while endpoints change; memory.
 """
 
 from __future__ import annotations
@@ -104,11 +104,13 @@ def resolvers(
         )
     with changing(change):
         busy = [measured(server, plane.folder / "queries-mix", seconds) for server in servers]
+        changed = [latencies(server, plane.folder / "queries-mix", seconds) for server in servers]
     row(f"DNS mix, {CHANGES} changes a second", "s/1000 queries", *(1000 / run.rate for run in busy))
     row(f"DNS mix, {CHANGES} changes a second", "CPU µs/query", *(1e6 * run.cpu for run in busy))
     offered = [latencies(server, plane.folder / "queries-mix", seconds) for server in servers]
     for percent in (50, 99):
         row(f"DNS p{percent} at {OFFERED} a second", "ms", *(1000 * each[percent - 1] for each in offered))
+        row(f"DNS p{percent}, also {CHANGES} changes", "ms", *(1000 * each[percent - 1] for each in changed))
     row("DNS memory", "MiB", *(server.resident() for server in servers))
 
 

@@ -173,7 +173,7 @@ def test_a_corefile_says_it_all(words: list[str], conf: str, port: int) -> None:
 def test_lookup() -> None:
     found = parse(["lookup", "_http._tcp.web.prod.svc.cluster.local", "srv", "--in-cluster"])
     assert isinstance(found, Lookup)
-    assert (found.name, found.type) == (name_of("_http._tcp.web.prod.svc.cluster.local"), SRV)
+    assert (found.name, found.type, found.pod) == ("_http._tcp.web.prod.svc.cluster.local", SRV, "")
 
 
 @pytest.mark.parametrize(

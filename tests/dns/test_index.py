@@ -78,10 +78,10 @@ def test_an_emptied_cluster_leaves_nothing_behind() -> None:
 
 
 def contents(index: Index) -> dict[str, object]:
-    return {name: value for name, value in vars(index).items() if name != "serial"}
+    return {name: value for name, value in vars(index).items() if name not in ("serial", "_recent", "_recent_whole")}
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_the_order_of_events_does_not_matter(random: Any) -> None:
     everything = objects(cluster())

@@ -11,6 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from svcdns import streams
+from svcdns.clients import Clients
 from svcdns.datagrams import Respond
 from svcdns.streams import Streams
 from svcdns.tally import Tally, Via
@@ -42,11 +43,16 @@ class Client:
 Connect = Callable[[], Awaitable[Client]]
 
 
-def play(scene: Callable[[Connect, Streams], Coroutine[None, None, None]], respond: Respond, most: int = 100) -> None:
+def play(
+    scene: Callable[[Connect, Streams], Coroutine[None, None, None]],
+    respond: Respond,
+    most: int = 100,
+    most_of_client: int = 100,
+) -> None:
     """Runs a scene with a server; `scene` is given how to connect."""
 
     async def run() -> None:
-        served = Streams(respond, Tally(CollectorRegistry()), most)
+        served = Streams(respond, Tally(CollectorRegistry()), Clients(), most, most_of_client)
         async with AsyncExitStack() as stack, asyncio.timeout(20):
             loop = asyncio.get_running_loop()
             server = await loop.create_server(partial(served.protocol, VIA), "127.0.0.1", 0)
@@ -133,3 +139,19 @@ def test_who_does_not_read_is_not_answered_without_end(monkeypatch: pytest.Monke
 
     play(scene, respond)
     assert answered < 5000
+
+
+def test_the_quietest_of_a_client_goes_when_it_has_too_many() -> None:
+    async def scene(connect: Connect, served: Streams) -> None:
+        first, second = await connect(), await connect()
+        assert [await one.ask(b"a") for one in (second, first)] == [b"a", b"a"]
+        third = await connect()
+        assert await third.ask(b"b") == b"b"
+        assert await second.read() == b""
+        first.writer.close()
+        third.writer.close()
+        while len(served):
+            await asyncio.sleep(0)
+        assert served._of_client == {}
+
+    play(scene, echo, most_of_client=2)

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from kube.scripted import Reply, ScriptedServer, answer, promised, refusal, silence, watching
 from support.waiting import eventually
 from svckube.access import from_kubeconfig
-from svckube.objects import Service
+from svckube.objects import KubeObject, ObjectMeta, Service
 from svckube.reflector import SERVICES, Reflector, Resource
 from svckube.store import Listed, Store
 from svckube.stream import Applied, Deleted
@@ -80,12 +80,12 @@ def start(api: ScriptedServer, tmp_path: Path) -> Iterator[Start]:
     running: list[Reflector] = []
 
     def begin(
-        script: list[Reply], resource: Resource = SERVICES, stall_seconds: float = 20.0
+        script: list[Reply], resource: Resource = SERVICES, stall_seconds: float = 20.0, **more: Any
     ) -> tuple[Reflector, Listener]:  # with dice that always say 0.0, so that no back-off is waited for
         api.script = script
         listener = Listener()
         reflector = Reflector(
-            from_kubeconfig(str(config)), resource, listener, stall_seconds=stall_seconds, dice=lambda: 0.0
+            from_kubeconfig(str(config)), resource, listener, stall_seconds=stall_seconds, dice=lambda: 0.0, **more
         )
         running.append(reflector)
         reflector.start()
@@ -208,6 +208,16 @@ def test_selectors_and_bookmarks_are_asked_for(api: ScriptedServer, start: Start
     assert listed == {**selectors, "resourceVersion": "0"}
     assert 300 <= int(watched.pop("timeoutSeconds")) < 600
     assert watched == {**selectors, "watch": "true", "allowWatchBookmarks": "true", "resourceVersion": "5"}
+
+
+def test_what_is_listed_is_made_lighter_and_what_is_watched_is_not(api: ScriptedServer, start: Start) -> None:
+    def lighter(thing: KubeObject) -> KubeObject:
+        return replace(thing, metadata=ObjectMeta("light", resource_version=thing.metadata.resource_version))
+
+    script = [listing(5, A), watching(event("ADDED", service("b", 6))), HELD]
+    _, listener = start(script, lighter=lighter)
+    eventually(lambda: len(listener.rows) == 2, "a list and a change")
+    assert listener.rows == ["list light", "Applied b@6"]
 
 
 def test_silence_is_a_stall_and_is_resumed(api: ScriptedServer, start: Start) -> None:

@@ -108,8 +108,6 @@ def heard(reply: bytes) -> Heard:
         sections = tuple((str(len(lines)),) for lines in sections)
     opt = tuple((size, ttl & 0xFFFFFF, options) for size, ttl, options in message.opts)
     rcode = message.flags & 0xF | (message.opts[0][1] >> 24 << 4 if message.opts else 0)
-    if not message.flags & AA and rcode in (0, 3):
-        opt = ()  # of an upstream's reply, and that is for the tests of forwarding
     return Heard(rcode, f"{message.flags >> 4:012b}", message.question, sections, opt)
 
 

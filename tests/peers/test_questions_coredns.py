@@ -321,6 +321,7 @@ def test_sigterm_ends_it_cleanly(pair: Pair, tmp_path: Path) -> None:
         (["web.nowhere.svc.cluster.local"], "; NXDOMAIN: no such namespace"),
         (["outside.prod.svc.cluster.local", "aaaa"], "; an upstream is asked for www.example.org."),
         (["www.example.org"], "; an upstream is asked: outside the zones served"),
+        (["web.prod", "--from", "client"], "no pod client in namespace default; write --from NAMESPACE/POD"),
     ],
     ids=lambda value: str(value[0]) if isinstance(value, list) else "",
 )
@@ -330,3 +331,21 @@ def test_lookup_says_what_and_why(pair: Pair, words: list[str], expected: str, t
     lookup.start()
     eventually(lambda: not lookup.running, "lookup ends")
     assert expected in (tmp_path / "lookup").read_text()
+
+
+def test_lookup_goes_a_pods_search_path(pair: Pair, tmp_path: Path) -> None:
+    namespace, meta = "/api/v1/namespaces/dev", {"namespace": "dev"}
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {**meta, "name": "default"}}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {**meta, "name": "client"}}
+    spec = {"containers": [{"name": "main", "image": "none"}], "dnsConfig": {"searches": ["example.org"]}}
+    pair.control_plane.request("POST", f"{namespace}/serviceaccounts", account)
+    pair.control_plane.request("POST", f"{namespace}/pods", {**pod, "spec": spec})
+    program = Path(sys.executable).with_name("svcplane-dns")
+    more = ("--from", "dev/client", "--kubeconfig", pair.control_plane.kubeconfig())
+    lookup = Process((program, "lookup", "web.prod", *more), tmp_path / "lookup")
+    lookup.start()
+    eventually(lambda: not lookup.running, "lookup ends")
+    said = (tmp_path / "lookup").read_text()
+    assert "search dev.svc.cluster.local svc.cluster.local cluster.local example.org and the node's; ndots 5\n" in said
+    assert "; 2. web.prod.svc.cluster.local. A\n; NOERROR: the service\n" in said
+    assert said.endswith("\nweb.prod.svc.cluster.local. 5 IN A 10.96.1.10\n")

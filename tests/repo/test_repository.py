@@ -72,9 +72,9 @@ PURE = [
     *(
         f"svcdns.{name}"
         for name in (
-            "addresses answer cache corefile directives flags foreign hosts index names nodeflags notrack options "
-            "pillars plugin_cache plugin_forward plugin_kubernetes plugins records rewrite settings transfer wire "
-            "wirecache"
+            "addresses answer busiest cache clients corefile directives explain flags foreign hosts index names "
+            "nodeflags notrack options pillars plugin_cache plugin_forward plugin_kubernetes plugins records rewrite "
+            "settings slim stub transfer wire wirecache"
         ).split()
     ),
     "svclab.apiserver.strategy",
@@ -249,7 +249,7 @@ def test_documents_name_what_exists(document: Path) -> None:
 
 COMMANDS = {
     "svcplane-agent": ("run", "rules", "trace", "status", "cleanup"),
-    "svcplane-dns": ("run", "nodelocal", "lookup"),
+    "svcplane-dns": ("run", "nodelocal", "lookup", "top"),
     "svcplane-lab": ("up", "status", "down", "demo", "exec", "node", "kubectl", "apiserver", "controllers", "kubelet"),
 }
 
