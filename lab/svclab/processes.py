@@ -6,6 +6,7 @@ then. Signals go through a pidfd, which cannot change its process under us. From
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -51,11 +52,21 @@ def seconds_lived(who: Identity) -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME) - who.started / os.sysconf("SC_CLK_TCK")
 
 
+def opened(pid: int) -> int | None:
+    """A pidfd, readable when the process ends; None if no process has this pid."""
+    try:
+        return os.pidfd_open(pid)
+    except OSError as error:
+        # A thread's, or that of a session whose leader has ended; EINVAL says so before Linux 6.15, ENOENT after it.
+        if error.errno not in (errno.ESRCH, errno.ENOENT, errno.EINVAL):
+            raise
+        return None
+
+
 def watched(who: Identity) -> int | None:
     """A pidfd, readable when the process ends; None if it has ended."""
-    try:
-        descriptor = os.pidfd_open(who.pid)
-    except ProcessLookupError:
+    descriptor = opened(who.pid)
+    if descriptor is None:
         return None
     if lives(who):
         return descriptor

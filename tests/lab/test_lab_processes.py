@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 
 import msgspec
@@ -52,6 +54,22 @@ def test_another_is_not_ended(sleeper: subprocess.Popen[bytes], change: dict[str
     assert processes.watched(before) is None
     assert processes.end([before]) == []
     assert sleeper.poll() is None
+
+
+def test_a_thread_is_no_process() -> None:
+    """Its number may have been a process's once."""
+    numbers: list[int] = []
+    end = threading.Event()
+    thread = threading.Thread(target=lambda: (numbers.append(threading.get_native_id()), end.wait()))
+    thread.start()
+    try:
+        while not numbers:
+            thread.join(0.001)
+        assert processes.opened(numbers[0]) is None
+        assert not processes.signalled(Identity(numbers[0], 1, "before"), signal.SIGKILL)
+    finally:
+        end.set()
+        thread.join()
 
 
 def test_own_identity() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from vm.machines import Machine
 
+# eth0 is QEMU's own network, which announces IPv6 when it likes.
 # One shell: each SSH command costs an emulated machine a second.
 COMMANDS = r"""
 for tables in iptables-save ip6tables-save; do $tables | grep -v '^[#:]' | sed "s/^/$tables /"; done
 nft list tables | sed 's/^/table /'
 ip -o link | awk -F': ' '{print "link", $2}'
-ip route show table all | sed -E 's/ (expires|metric) [^ ]+//; s/^/route /'
+ip route show table all | grep -v 'dev eth0' | sed -E 's/ (expires|metric) [^ ]+//; s/^/route /'
 ip -o netns list | sed 's/^/namespace /'
 awk '{print "mount", $5}' /proc/self/mountinfo
 systemctl list-unit-files --no-legend --no-pager | awk '{print "unit", $1, $2}'

@@ -21,6 +21,7 @@ import pytest
 from peers.build import built as built_peers
 from support.waiting import eventually
 from vm import listing
+from vm.image import SUITES
 from vm.image import built as built_image
 from vm.machines import NETWORK, Machine, Switch, machines
 
@@ -32,8 +33,7 @@ UNITS = dict.fromkeys(NODES, ("agent", "dns", "kubelet")) | {"control": ("apiser
 EXPOSURE = {"agent": 2.4, "dns": 1.6, "apiserver": 1.8, "controllers": 1.8}
 """Of 10, as `systemd-analyze security` counts; deploy/README.md names these numbers."""
 EXCLUDED = (".git", ".venv", ".vagrant", ".*_cache", ".hypothesis", "__pycache__", "dist")
-PYTEST = ("pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments")
-"""All of it is plain Python, good for any."""
+PYTEST = ("pytest", "pytest-timeout", "hypothesis")
 SECONDS = 480.0
 
 
@@ -82,15 +82,13 @@ def provision(machine: Machine) -> None:
     )
 
 
-def checkout(image: Path, folder: Path) -> Path:
+def checkout(image: Path, folder: Path, python: str) -> Path:
     """The file system that machines find at /vagrant: this checkout after `make wheels`. An SSH copy takes minutes."""
     files, disk = folder / "checkout", folder / "checkout.ext4"
     shutil.copytree(ROOT, files, ignore=shutil.ignore_patterns(*EXCLUDED))
     shutil.copytree(image / "wheels", files / "dist/wheels")
-    packages = Path(pytest.__file__).parents[1]
-    for name in PYTEST:
-        shutil.copytree(packages / name, files / "dist/pytest" / name)
-    shutil.copy(packages / "py.py", files / "dist/pytest")
+    pip = (sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--only-binary=:all:")
+    subprocess.run((*pip, f"--python-version={python}", "--target", files / "dist/pytest", *PYTEST), check=True)
     build = (sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(files / "dist/wheels"))
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     subprocess.run(("mke2fs", "-q", "-t", "ext4", "-d", files, disk, "300M"), check=True)
@@ -98,10 +96,10 @@ def checkout(image: Path, folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def cluster(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    folder = tmp_path_factory.mktemp("vm")
+def cluster(suite: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    folder, image = tmp_path_factory.mktemp("vm"), built_image(suite)
     with (
-        machines(image, checkout(image, folder), folder, control=10, **NODES) as found,
+        machines(image, checkout(image, folder, SUITES[suite]), folder, control=10, **NODES) as found,
         ThreadPoolExecutor(len(found)) as threads,
     ):
         made = Cluster(found, found["control"].switch, folder)
@@ -242,5 +240,6 @@ def test_uninstalling_leaves_nothing(cluster: Cluster, name: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def image(pytestconfig: pytest.Config) -> Path:
-    return built_image(pytestconfig.getoption("--vm-suite"))
+def suite(pytestconfig: pytest.Config) -> str:
+    chosen: str = pytestconfig.getoption("--vm-suite")
+    return chosen

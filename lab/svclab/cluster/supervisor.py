@@ -124,9 +124,8 @@ class Supervisor:
             self._histories[daemon.name] = restarts.ended(history, time.monotonic())
 
     def _watch(self, name: str, pid: int) -> bool:
-        try:
-            descriptor = os.pidfd_open(pid)
-        except ProcessLookupError:
+        descriptor = processes.opened(pid)
+        if descriptor is None:
             return False
         self._watched[descriptor] = (name, pid)
         self._poll.register(descriptor, select.POLLIN)
