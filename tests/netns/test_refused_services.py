@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from svcagent.events import Happening
 from svcagent.writing import Way
 from svckube.objects import EndpointSlice, Service
 from svcnet import nftwriter
-from svcnet.rules import Family, render
-from svcnet.transactions import Change
+from svcnet.rules import render
+from svcnet.transactions import Batch
 from svcnet.writers import IptablesError
 
 pytestmark = pytest.mark.netns
@@ -51,16 +51,20 @@ def refuse_by_restore(names_the_line: bool, tmp_path: Path, monkeypatch: pytest.
 
 
 def refuse_by_netlink(names_the_rule: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = nftwriter.write
+    real = nftwriter.send
 
-    def write(family: Family, changes: Sequence[Change], **rest: Any) -> int:
-        rules = (rule for change in changes for chain in change.rewrite.values() for rule in chain)
-        for text in filter(lambda text: "web-4" in text, map(render, rules)):
-            line = f"-A KUBE-SOMETHING {text}" if names_the_rule else ""
-            raise IptablesError(f"the kernel refuses rules: {line}", 0, line)
-        return real(family, changes, **rest)
+    def checked(made: Iterable[Batch]) -> Iterator[Batch]:
+        for batch in made:
+            rules = (rule for step in batch.steps for rule in step.rules)
+            for text in filter(lambda text: "web-4" in text, map(render, rules)):
+                line = f"-A KUBE-SOMETHING {text}" if names_the_rule else ""
+                raise IptablesError(f"the kernel refuses rules: {line}", 0, line)
+            yield batch
 
-    monkeypatch.setattr(nftwriter, "write", write)
+    def send(made: Iterable[Batch], *arguments: Any, **rest: Any) -> int:
+        return real(checked(made), *arguments, **rest)
+
+    monkeypatch.setattr(nftwriter, "send", send)
 
 
 @pytest.mark.parametrize("named_at_once", [True, False], ids=["the rule is named", "it is not"])

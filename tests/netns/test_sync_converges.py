@@ -77,9 +77,9 @@ def counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             exit 0"""
         program(folder, tool, script)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    real = nftwriter.write
+    real = nftwriter.send
 
-    def write(*arguments: Any, **rest: Any) -> int:
+    def send(*arguments: Any, **rest: Any) -> int:
         with (folder / "calls").open("a") as calls:
             print("netlink", file=calls)
         number, when = (folder / "fails").read_text().split()
@@ -91,7 +91,7 @@ def counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             raise IptablesError("told to fail")
         return port
 
-    monkeypatch.setattr(nftwriter, "write", write)
+    monkeypatch.setattr(nftwriter, "send", send)
     return folder
 
 

@@ -84,7 +84,9 @@ def protect_files(unit: dict[str, list[str]], state: str) -> None:
     if libc.unshare(NEW_MOUNTS):
         raise OSError(ctypes.get_errno(), "unshare")
     _mount("--make-rprivate", "/")
-    writable = [path for line in unit["ReadWritePaths"] for path in line.split()]
+    named = [path for line in unit["ReadWritePaths"] for path in line.split()]
+    # A dash: only if it is there.
+    writable = [path.removeprefix("-") for path in named if Path(path.removeprefix("-")).exists() or path[0] != "-"]
     if state:
         writable.append(state)
     _mount("--bind", "/proc/sys", "/proc/sys")
