@@ -129,6 +129,17 @@ def test_the_segment_is_made_again(lab: Lab) -> None:
     assert outcome(lab, "machine", lab.plan.hosts["node2"]) == "refused"
 
 
+def test_a_folder_on_itself_is_mounted(tmp_path: Path) -> None:
+    """As /run/netns is: the lab must not unmount what was there before it."""
+    assert not topology.is_mounted(tmp_path)
+    subprocess.run(["mount", "--bind", tmp_path, tmp_path], check=True)
+    try:
+        assert topology.is_mounted(tmp_path)
+    finally:
+        topology.unmount(tmp_path)
+    assert not topology.is_mounted(tmp_path)
+
+
 def test_nothing_is_left(tmp_path: Path) -> None:
     lab = Lab(plan_of("b", nodes=1), tmp_path / "state")
     lab.save()

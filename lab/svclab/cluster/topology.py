@@ -32,7 +32,7 @@ MOUNTED = "netns-mounted"  # a file in the lab's folder: the mount of /run/netns
 def build(lab: Lab) -> None:
     """Everything that is not there yet; a node that is switched off stays away."""
     NAMESPACES.parent.mkdir(exist_ok=True)
-    if not os.path.ismount(NAMESPACES):
+    if not is_mounted(NAMESPACES):
         (lab.folder / MOUNTED).touch()
     plan = lab.plan
     if not _has_address(plan.namespace("segment"), wiring.BRIDGE, plan.router):
@@ -97,6 +97,12 @@ def place(lab: Lab, host: str) -> Place:
 def lead_pool(plan: Plan, host: str, address: str) -> None:
     """Routes of `host` ("" is this machine) to the load balancer addresses, by way of a node's address."""
     _ip(plan.namespace(host) if host else "", wiring.pool_routes(plan, address))
+
+
+def is_mounted(folder: Path) -> bool:
+    """Also where it is mounted on itself, as `ip netns` does, which os.path.ismount does not see. From proc(5)."""
+    points = (line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
+    return str(folder.resolve()) in points
 
 
 def unmount(folder: Path) -> None:
