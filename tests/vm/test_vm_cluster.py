@@ -236,7 +236,8 @@ def test_uninstalling_leaves_nothing(cluster: Cluster, name: str) -> None:
     machine = cluster.machines[name]
     machine.run("/vagrant/deploy/systemd/uninstall.sh", seconds=SECONDS)
     machine.run("test ! -e /opt/svcplane")
-    assert listing.difference(cluster.before[name], listing.of(machine)) == []
+    left = listing.difference(cluster.before[name], listing.of(machine))
+    assert not left, "\n".join(left)
 
 
 @pytest.fixture(scope="module")
