@@ -102,6 +102,9 @@ MASKS = [
     (r"(?<![\w.=-])(?<!for )(\d+[dhms]){1,2}(?![\w.-])", "<age>"),
     (r"(?<=\S) {2,}", "  "),
     (r" +$", ""),
+    # A busy kube-apiserver takes a Service for one without an IPAddress until its own informer has seen that.
+    (r"^.*\bClusterIPNotAllocated\b.*\n?", ""),
+    (r"^Events:\n  Type  Reason .*\n  ----  ------ .*(\n(?!  )|\Z)", "Events:  <none>\n"),
 ]
 # What allocators and the scheduler choose.
 ALLOCATED = [
