@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from http import HTTPStatus
 from importlib import metadata
 
-from svcagent import configuration, conflict, listening, names, node, rivals, served, status, sync, writing, zpages
+from svcagent import configuration, conflict, listening, node, rivals, served, status, sync, writing, zpages
 from svcagent.dialect import dialect
 from svcagent.events import Events, Happening
 from svcagent.metrics import ConntrackTotals, Metrics, PacketCounters, Pings, ReflectorCounters, RestClient
@@ -44,7 +44,7 @@ def enter(namespace: str) -> None:
 def flavour_of(wanted: str) -> Flavour:
     """The flavour of --iptables-flavour; `auto` is what this host uses."""
     if wanted == "auto":
-        return writers.detect(names.HINT_CHAINS)
+        return writers.detect()
     return "nft" if wanted == "nft" else "legacy"
 
 

@@ -13,9 +13,9 @@ from typing import Literal
 import msgspec
 
 from svcagent.options import Dispatch, Options
-from svcagent.resolve import canonical_address, canonical_cidr, family_of, within
+from svcagent.resolve import canonical_address, canonical_cidr, within
 from svckube.objects import Node
-from svcnet.rules import Family, Not, Reject, Rule, host_cidr
+from svcnet.rules import Family, Not, Reject, Rule, family_of, host_cidr
 
 
 class LocalTraffic(msgspec.Struct, frozen=True):

@@ -18,7 +18,8 @@ import msgspec
 
 from svcagent.names import host_port
 from svcagent.options import duration
-from svcagent.resolve import canonical_address, canonical_cidr, family_of
+from svcagent.resolve import canonical_address, canonical_cidr
+from svcnet.rules import family_of
 
 
 class MistypedError(Exception):

@@ -26,9 +26,6 @@ LOCALHOST_COUNTER = "localhost_nps_accepted_pkts"
 COUNTERS = (INVALID_COUNTER, LOCALHOST_COUNTER)
 """nfacct objects that rules count into where the kernel has them."""
 
-HINT_CHAINS = ("KUBE-IPTABLES-HINT", "KUBE-KUBELET-CANARY")
-"""The kubelet's chains in mangle: the flavour that holds them is the flavour of this host."""
-
 
 def service_port_name(namespace: str, name: str, port: str) -> str:
     """`namespace/name:port`, or `namespace/name` for an unnamed port."""

@@ -14,8 +14,8 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from svcagent.names import host_port
-from svcagent.resolve import canonical_address, canonical_cidr, family_of
-from svcnet.rules import Family
+from svcagent.resolve import canonical_address, canonical_cidr
+from svcnet.rules import Family, family_of
 
 DetectLocalMode = Literal["ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix"]
 DETECT_LOCAL_MODES: tuple[DetectLocalMode, ...] = ("ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix")

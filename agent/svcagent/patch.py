@@ -18,7 +18,7 @@ from svcagent import names
 from svcagent.compile import ChainKey
 from svcagent.names import OWNED_PREFIXES
 from svcagent.skeleton import Hook
-from svcnet.rules import Goto, Jump, Rule, comments_last, comparable, dump_lines, parse_rule, render
+from svcnet.rules import HINT_CHAINS, Goto, Jump, Rule, comments_last, comparable, dump_lines, parse_rule, render
 from svcnet.transactions import Change
 
 
@@ -300,7 +300,7 @@ def removal(dump: str) -> str:
     else's still jumps to is emptied and stays: deleting it would fail, and with it everything else.
     """
     lines = list(dump_lines(dump))
-    kubelet = any(chain in names.HINT_CHAINS for _, chain, _ in lines)
+    kubelet = any(chain in HINT_CHAINS for _, chain, _ in lines)
     mine = _TOP_LEVEL if kubelet else _TOP_LEVEL | {names.LOCALNET_FIREWALL}
     hooks = {(table, chain, text) for table, chain, text in lines if text and chain in _BUILT_IN}
     hooks = {hook for hook in hooks if _target(hook[2]) in mine}

@@ -18,7 +18,7 @@ from svcagent.names import host_port, service_port_name
 from svcagent.topology import Choice, Endpoint, choose
 from svckube.objects import Endpoint as SliceEndpoint
 from svckube.objects import EndpointSlice, Service, ServicePort
-from svcnet.rules import Family
+from svcnet.rules import Family, family_of
 
 DEFAULT_AFFINITY_SECONDS = 10800
 LONGEST_AFFINITY_SECONDS = 86400  # as the API has it
@@ -102,11 +102,6 @@ def canonical_cidr(text: str) -> str:
     if not slash or not length.isdecimal():
         raise ValueError(f"{text!r} is not a CIDR")
     return str(ipaddress.ip_network((_address(address), int(length)), strict=False))
-
-
-def family_of(text: str) -> Family:
-    """The family of an address or CIDR in canonical text."""
-    return "IPv6" if ":" in text else "IPv4"
 
 
 def within(address: str, cidrs: Iterable[str]) -> bool:

@@ -278,7 +278,7 @@ class Agent:
         extent = Extent()
         planned = self._partial(family, pipeline)
         if planned is not None:
-            way = family.write(lambda: extent.of([planned]))
+            way = None if planned.empty else family.write(lambda: extent.of([planned]))
             pipeline.applied(planned)
         else:
             dump = family.iptables.dump()

@@ -19,11 +19,8 @@ from svcdns.nodeflags import NodeLocal
 from svcnet import carriers, links
 from svcnet.carriers import LOOPBACK
 from svcnet.links import LinkError
-from svcnet.rules import FAMILIES
+from svcnet.rules import FAMILIES, family_of
 from svcnet.writers import Iptables, IptablesError, detect
-
-# Chains of the kubelet that tell which flavour of iptables the node uses.
-HINT_CHAINS = ("KUBE-IPTABLES-HINT", "KUBE-KUBELET-CANARY")
 
 
 class DiversionError(Exception):
@@ -112,13 +109,13 @@ class Diversion(msgspec.Struct, frozen=True):
             raise _failed(first) from first
 
     def _of(self, tables: Iptables) -> list[str]:
-        return [one for one in self.addresses if notrack.family_of(one) == tables.family]
+        return [one for one in self.addresses if family_of(one) == tables.family]
 
 
 def diversion_of(options: NodeLocal) -> Diversion:
     """Looks for the flavour of iptables that this node uses."""
-    families = [family for family in FAMILIES if family in map(notrack.family_of, options.addresses)]
-    flavour = detect(HINT_CHAINS) if options.rules else "plain"
+    families = [family for family in FAMILIES if family in map(family_of, options.addresses)]
+    flavour = detect() if options.rules else "plain"
     tables = tuple(Iptables(family, flavour) for family in families) if options.rules else ()
     interface = options.interface if options.links else ""
     return Diversion(options.addresses, interface, tables, options.port, options.health_port)

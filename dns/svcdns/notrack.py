@@ -16,7 +16,6 @@ from svcnet.rules import (
     ACCEPT,
     L4,
     Comment,
-    Family,
     Jump,
     Match,
     Other,
@@ -41,10 +40,6 @@ class Line(msgspec.Struct, frozen=True):
     table: str
     chain: str
     rule: Rule
-
-
-def family_of(address: str) -> Family:
-    return "IPv6" if ":" in address else "IPv4"
 
 
 def lines(addresses: Iterable[str], port: int, health_port: int) -> tuple[Line, ...]:

@@ -92,11 +92,7 @@ def _dump() -> Iterator[tuple[int, IPv4Address | IPv6Address] | None]:
         kernel.settimeout(_SECONDS)
         kernel.send(header + request)
         while True:
-            received = kernel.recv(1 << 16)
-            at = 0
-            while at + _HEADER.size <= len(received):
-                size, kind, flags, _, _ = _HEADER.unpack_from(received, at)
-                body = received[at + _HEADER.size : at + size]
+            for kind, flags, _, body in nfnetlink.pieces(kernel.recv(1 << 16)):
                 if flags & nfnetlink.INTERRUPTED:
                     yield None
                 if kind == nfnetlink.DONE:
@@ -108,4 +104,3 @@ def _dump() -> Iterator[tuple[int, IPv4Address | IPv6Address] | None]:
                     attributes = nfnetlink.attributes(body[_ABOUT.size :])
                     if packed := attributes.get(_LOCAL) or attributes.get(_ADDRESS):
                         yield _ABOUT.unpack_from(body)[4], ip_address(packed)
-                at += max(size + (-size % 4), _HEADER.size)

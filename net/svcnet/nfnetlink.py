@@ -87,17 +87,22 @@ def attributes(data: bytes) -> dict[int, bytes]:
     return found
 
 
-def messages(data: bytes) -> Iterator[Message]:
-    """What one datagram holds."""
+def pieces(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+    """(type, flags, sequence number, what follows the header) of each message of one datagram, whatever the family."""
     at = 0
     while at + _HEADER.size <= len(data):
         size, kind, flags, sequence, _ = _HEADER.unpack_from(data, at)
+        yield kind, flags, sequence, data[at + _HEADER.size : at + size]
+        at += max(size + (-size % 4), _HEADER.size)
+
+
+def messages(data: bytes) -> Iterator[Message]:
+    """What one datagram holds."""
+    for kind, flags, sequence, body in pieces(data):
         interrupted = bool(flags & INTERRUPTED)
-        body = data[at + _HEADER.size : at + size]
         if kind == ERROR:
             yield Message(kind, sequence, {}, -struct.unpack_from("=i", body)[0])
         elif kind == DONE:
             yield Message(kind, sequence, {}, interrupted=interrupted)
         else:
             yield Message(kind, sequence, attributes(body[_GENERIC.size :]), interrupted=interrupted)
-        at += max(size + (-size % 4), _HEADER.size)

@@ -19,6 +19,14 @@ import msgspec
 Family: TypeAlias = Literal["IPv4", "IPv6"]
 FAMILIES: tuple[Family, Family] = ("IPv4", "IPv6")
 
+HINT_CHAINS = ("KUBE-IPTABLES-HINT", "KUBE-KUBELET-CANARY")
+"""The kubelet's chains in mangle: the flavour that holds them is the flavour of this host."""
+
+
+def family_of(text: str) -> Family:
+    """The family of an address or CIDR in canonical text."""
+    return "IPv6" if ":" in text else "IPv4"
+
 
 class Not(msgspec.Struct, frozen=True, gc=False):
     """A negated address or interface: `! -s 10.244.0.0/16`."""

@@ -19,7 +19,7 @@ from typing import IO, Literal, TypeAlias
 
 import msgspec
 
-from svcnet.rules import FAMILIES, Family
+from svcnet.rules import FAMILIES, HINT_CHAINS, Family
 
 Flavour: TypeAlias = Literal["nft", "legacy", "plain"]
 """iptables-nft, iptables-legacy, or a host that has just `iptables`."""
@@ -167,20 +167,19 @@ def _complaint(message: str, pieces: Iterable[str]) -> tuple[int, str]:
     return (wanted, line) if line is not None else (0, "")
 
 
-def detect(hints: Sequence[str]) -> Flavour:
+def detect() -> Flavour:
     """The flavour that this host uses.
 
-    `hints` are chains of the kubelet in mangle: the flavour that shows one is it. Without any, the flavour with more
-    rules is, and nft on a tie.
+    The one that shows one of HINT_CHAINS is it. Without any, the flavour with more rules is, and nft on a tie.
     """
     if shutil.which("iptables-nft") is None or shutil.which("iptables-legacy") is None:
         return "plain"
     nft = [Iptables(family, "nft") for family in FAMILIES]
-    if any(f":{hint} " in _dump_or_nothing(each, "mangle") for each in nft for hint in hints):
+    if any(f":{hint} " in _dump_or_nothing(each, "mangle") for each in nft for hint in HINT_CHAINS):
         return "nft"
     # Asking legacy for one table by name would create it in the kernel: ask for what is there.
     legacy_dumps = [_dump_or_nothing(Iptables(family, "legacy")) for family in FAMILIES]
-    if any(f":{hint} " in dump for dump in legacy_dumps for hint in hints):
+    if any(f":{hint} " in dump for dump in legacy_dumps for hint in HINT_CHAINS):
         return "legacy"
     legacy_rules = sum(_count_rules(dump) for dump in legacy_dumps)
     return "legacy" if legacy_rules > sum(_count_rules(_dump_or_nothing(each)) for each in nft) else "nft"

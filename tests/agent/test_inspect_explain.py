@@ -14,8 +14,7 @@ from svcagent.inspection.explain import Question, reasons
 from svcagent.inspection.inventory import Inventory, SelectingService, inventory
 from svcagent.inspection.wanted import Site, site, wanted
 from svcagent.options import parse as parse_options
-from svcagent.resolve import family_of
-from svcnet.rules import FAMILIES, Family
+from svcnet.rules import FAMILIES, Family, family_of
 from svcnet.trace import Host, Packet, trace
 
 HOST = Host(frozenset(ADDRESSES))

@@ -15,10 +15,9 @@ from support.restored import BUILT_IN, Restored
 from support.rule_shapes import every_shape
 from support.site import lone_host
 from support.worlds import World, worlds
-from svcagent.names import HINT_CHAINS
 from svcagent.patch import RestoreInput, removal
 from svclab.netns import Host
-from svcnet.rules import FAMILIES, Chain, Family, Nfacct, Rule, dump_lines, parse, render
+from svcnet.rules import FAMILIES, HINT_CHAINS, Chain, Family, Nfacct, Rule, dump_lines, parse, render
 from svcnet.writers import Flavour, Iptables, IptablesError, detect
 
 pytestmark = pytest.mark.netns
@@ -177,11 +176,11 @@ SIGNS: list[tuple[str, list[tuple[Family, Flavour, str]], Flavour]] = [
 def test_which_flavour_a_host_uses(host: Host, there: list[tuple[Family, Flavour, str]], flavour: Flavour) -> None:
     for family, tool, text in there:
         Iptables(family, tool).restore(text)
-    assert detect(HINT_CHAINS) == flavour
+    assert detect() == flavour
 
 
 def test_looking_makes_no_legacy_tables(host: Host) -> None:
-    detect(HINT_CHAINS)
+    detect()
     assert Path("/proc/self/net/ip_tables_names").read_text() == ""
 
 

@@ -15,9 +15,9 @@ import msgspec
 from svcagent.inspection.destinations import Destination, meant
 from svcagent.inspection.inventory import Inventory, LabelledPod, SelectingService
 from svcagent.inspection.near_miss import near_misses, selected, sentence
-from svcagent.resolve import NodeView, ResolvedPort, family_of, resolve
+from svcagent.resolve import NodeView, ResolvedPort, resolve
 from svckube.objects import Endpoint, EndpointSlice
-from svcnet.rules import Comment, Family
+from svcnet.rules import Comment, Family, family_of
 from svcnet.trace import Host, Outcome, Packet
 
 SHOWN = 3

@@ -16,9 +16,8 @@ import msgspec
 
 from svcagent.inspection.sources import SourceError
 from svcagent.names import host_port
-from svcagent.resolve import family_of
 from svcnet.nftrace import Followed, LiveTrace
-from svcnet.rules import Masquerade, Reject, Tables
+from svcnet.rules import Masquerade, Reject, Tables, family_of
 from svcnet.trace import Host, Outcome, Packet, Step
 
 

@@ -22,10 +22,10 @@ from svcagent.inspection.destinations import Destination, UnknownServiceError, s
 from svcagent.inspection.inventory import Inventory, LabelledPod, inventory
 from svcagent.inspection.sources import SourceError
 from svcagent.options import Options
-from svcagent.resolve import NodeView, canonical_address, family_of
+from svcagent.resolve import NodeView, canonical_address
 from svckube.access import Access
 from svcnet import links, rules, trace
-from svcnet.rules import FAMILIES, Family, Tables
+from svcnet.rules import FAMILIES, Family, Tables, family_of
 from svcnet.trace import Host, Outcome, Packet
 from svcnet.writers import Iptables, IptablesError
 
