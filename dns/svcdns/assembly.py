@@ -11,7 +11,6 @@ import random
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -35,6 +34,7 @@ from svcdns.tally import Tally, Via
 from svcdns.transfer import messages
 from svcdns.watch import Watched
 from svcdns.wirecache import WireCache
+from svcnet.links import LinkError, addresses_of
 
 # Somewhere outside, never sent to: the kernel says which of our addresses it would use (RFC 5737, RFC 3849).
 OUTSIDE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
@@ -245,11 +245,8 @@ def _addresses(word: str) -> tuple[str, ...]:
         return (str(ip_address(word)),)
     except ValueError:
         pass
-    from svcnet.links import LinkError, addresses_of  # takes 10 MiB, and hardly any Corefile names an interface
-
     try:
-        with ThreadPoolExecutor(1) as aside:  # it has an event loop of its own, and a thread has one at a time
-            found = aside.submit(addresses_of, word).result()
+        found = addresses_of(word)
     except LinkError as error:
         raise OSError(f"bind: {error}") from error
     if not found:

@@ -93,16 +93,16 @@ def _load(options: Run) -> tuple[Settings, str]:
     """The settings, and a hash of the text that they come from."""
     if options.settings is not None:
         return options.settings, ""
-    path = Path(options.conf)
+    return _read(options.conf, port=options.port)
+
+
+def _read(file: str, fill: Callable[[str], str] = str, *, port: int) -> tuple[Settings, str]:
+    """A Corefile's settings, and the hash of what it says; `fill` makes a Corefile of a template's text."""
     try:
-        text = path.read_text(errors="replace")
+        text = Path(file).read_text(errors="replace")
     except OSError as error:
-        raise OSError(error.errno, f"cannot read the Corefile {path}: {error.strerror}") from error
-    return _read(text, options.conf, options.port)
-
-
-def _read(text: str, file: str, port: int) -> tuple[Settings, str]:
-    blocks = blocks_of(text, file, os.environ, _imported)
+        raise OSError(error.errno, f"cannot read the Corefile {file}: {error.strerror}") from error
+    blocks = blocks_of(fill(text), file, os.environ, _imported)
     return settings_of(blocks, port), hashlib.sha512(msgspec.json.encode(blocks)).hexdigest()
 
 

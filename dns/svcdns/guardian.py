@@ -20,7 +20,6 @@ import os
 import selectors
 import signal
 import socket
-import struct
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -41,7 +40,6 @@ KNOCKED_SECONDS = 0.5  # for those under way when a successor knocks, and where 
 LOCK_SECONDS = 10.0  # for another one to end
 PAUSE = 0.05
 _IP_TRANSPARENT, _IPV6_TRANSPARENT = 19, 75  # linux/in.h, linux/in6.h
-_CREDENTIALS = struct.Struct("3i")  # struct ucred
 
 _log = logging.getLogger(__name__)
 
@@ -124,12 +122,6 @@ def attend(guarded: Guarded) -> None:
         with suppress(OSError), locked(guarded, 1.0) as lock:
             recover(guarded, held, lock)
         _close(held)
-
-
-def may_guard(connection: socket.socket) -> bool:
-    """Whether who connected has our rights: it gets our sockets."""
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    return _CREDENTIALS.unpack(credentials)[1] in (0, os.geteuid())
 
 
 def hand_over(connection: socket.socket, sockets: Sequence[socket.socket]) -> None:

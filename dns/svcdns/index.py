@@ -93,14 +93,12 @@ def service_records(
     cluster_ips = spec.cluster_ips or (spec.cluster_ip,)
     headless = cluster_ips[0] == "None"
     found = (pair for one in slices for pair in _endpoints(one, own, pod_names))
-    if ignore_empty and not headless and not whole and next(found, None) is None:
-        return NOTHING
     listed = list(found) if whole or headless else []
+    if ignore_empty and not headless and not listed and next(found, None) is None:
+        return NOTHING
     endpoints: dict[str, tuple[Target, ...]] = {}
     for label, target in listed:
         endpoints[label] = (*endpoints.get(label, ()), target)
-    if ignore_empty and not headless and whole and not listed:
-        return NOTHING
     if headless:
         targets = tuple(target for _, target in listed)
     else:

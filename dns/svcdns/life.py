@@ -12,7 +12,6 @@ says so.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 import logging
 import os
@@ -34,6 +33,7 @@ from svcdns.server import Server
 from svcdns.settings import Endpoint, Settings
 from svcdns.tally import Tally, Via
 from svcdns.top import PATH
+from svckube import memory
 from svckube.access import AccessError
 from svckube.observe import Answer, Registry, Route, exposition, fields, serve
 from svckube.observe import Server as Http
@@ -366,8 +366,7 @@ def _settle() -> None:
     gc.unfreeze()  # of what an earlier call spared, some may be gone by now
     gc.collect()
     gc.freeze()
-    with suppress(AttributeError):  # another C library than glibc
-        ctypes.CDLL(None).malloc_trim(0)  # the lists as they came were large
+    memory.give_back()  # the lists as they came were large
 
 
 def _told(task: asyncio.Task[None]) -> None:

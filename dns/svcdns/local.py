@@ -17,11 +17,29 @@ import struct
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 PREFIX = "svcplane-dns-"
 SECONDS = 5.0
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 _ROOT = 0
+
+
+class Connected(Protocol):
+    """A Unix socket, or what asyncio shows of one."""
+
+    def getsockopt(self, level: int, name: int, size: int, /) -> bytes: ...
+
+
+def user_of(connection: Connected) -> int:
+    """Whose process is at the other end of a Unix socket."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return int(_CREDENTIALS.unpack(credentials)[1])
+
+
+def is_trusted(user: int) -> bool:
+    """Whether it is root or our own user."""
+    return user in (_ROOT, os.geteuid())
 
 
 async def tell(routes: Mapping[str, Callable[[], bytes]]) -> asyncio.Server:
@@ -31,7 +49,7 @@ async def tell(routes: Mapping[str, Callable[[], bytes]]) -> asyncio.Server:
         with suppress(OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             async with asyncio.timeout(SECONDS):
                 request = await reader.readuntil(b"\r\n\r\n")
-                writer.write(_response(request, _user(writer), routes))
+                writer.write(_response(request, user_of(writer.get_extra_info("socket")), routes))
                 await writer.drain()
         writer.close()
 
@@ -39,16 +57,10 @@ async def tell(routes: Mapping[str, Callable[[], bytes]]) -> asyncio.Server:
     return await asyncio.start_unix_server(answer, "\0" + name, limit=8192)
 
 
-def _user(writer: asyncio.StreamWriter) -> int:
-    """Whose process is at the other end."""
-    credentials = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    return int(_CREDENTIALS.unpack(credentials)[1])
-
-
 def _response(request: bytes, user: int, routes: Mapping[str, Callable[[], bytes]]) -> bytes:
     words = request.split(b" ", 2)
     found = routes.get(words[1].decode("latin-1")) if len(words) == 3 and words[0] == b"GET" else None
-    if user not in (_ROOT, os.geteuid()):
+    if not is_trusted(user):
         status, body = "403 Forbidden", b""
     elif found is None:
         status, body = "404 Not Found", b""

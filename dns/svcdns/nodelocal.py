@@ -10,7 +10,6 @@ At SIGTERM questions are turned away first, those under way are answered, then a
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import os
 import socket
@@ -23,6 +22,7 @@ import msgspec
 from svcdns import guardian
 from svcdns.diversion import Diversion, DiversionError, diversion_of
 from svcdns.guardian import GOODBYE, Guarded
+from svcdns.local import is_trusted, user_of
 from svcdns.nodeflags import NodeLocal
 from svcdns.pillars import Pillars, filled, variable_of
 from svcdns.settings import Cache, Reload, Settings
@@ -37,8 +37,8 @@ _DEFAULT_MAP = "/etc/kube-dns"
 
 _log = logging.getLogger(__name__)
 
-Read = Callable[[str, str], tuple[Settings, str]]
-"""(text, its file) to settings and the hash of the blocks."""
+Read = Callable[[str, Callable[[str], str]], tuple[Settings, str]]
+"""A template's file, and what makes a Corefile of its text, to settings and the hash of the blocks."""
 
 
 def run(options: NodeLocal, serve: Callable[[Node], None], read: Read) -> int:
@@ -101,17 +101,15 @@ class Node:
         path = options.template if Path(options.template).is_file() else options.conf
         if not path:
             raise ValueError(f"--conf is required: there is no {options.template}")
-        try:
-            template = Path(path).read_text(errors="replace")
-        except OSError as error:
-            raise OSError(error.errno, f"cannot read the Corefile {path}: {error.strerror}") from error
+        settings, digest = self._read(path, self._filled)
+        return adapted(settings, options), digest
+
+    def _filled(self, template: str) -> str:
+        options = self.options
         upstream, stubs = self._kube_dns_map()
         unknown = f"neither --cluster-dns nor {variable_of(options.upstream_service)} says where cluster DNS is"
         cluster = cluster_dns(options)
-        pillars = Pillars(options.addresses, cluster, options.port, upstream, stubs, unknown)
-        text = filled(template, pillars)
-        settings, _ = self._read(text, path)
-        return adapted(settings, options), hashlib.sha512(text.encode()).hexdigest()
+        return filled(template, Pillars(options.addresses, cluster, options.port, upstream, stubs, unknown))
 
     async def serving(self, sockets: Sequence[socket.socket]) -> None:
         """The ports are open: these are their UDP sockets. Called again when they have changed."""
@@ -178,7 +176,7 @@ class Node:
     def _accept(self) -> None:
         with suppress(OSError):
             connection, _ = self.lock.accept()
-            if guardian.may_guard(connection):
+            if is_trusted(user_of(connection)):  # it gets our sockets
                 self.guards.append(connection)
                 asyncio.get_running_loop().add_reader(connection, self._lost, connection)
                 self._hand_over(connection)
