@@ -76,22 +76,23 @@ def _metadata(name: str) -> dict[str, Any]:
 def _service(plan: Plan) -> dict[str, Any]:
     metadata = _metadata("kube-dns")
     metadata["labels"] |= {"kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS"}
-    ports = [
-        {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
-        {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},
-        {"name": "metrics", "port": 9153, "protocol": "TCP", "targetPort": HTTP_PORT},
-    ]
-    spec = {"clusterIP": plan.dns_service, "selector": {"k8s-app": "kube-dns"}, "ports": ports}
-    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
+    metrics = {"name": "metrics", "port": 9153, "protocol": "TCP", "targetPort": HTTP_PORT}
+    return _service_of_dns(metadata, plan.dns_service, metrics)
 
 
 def _upstream(plan: Plan) -> dict[str, Any]:
+    return _service_of_dns(_metadata("kube-dns-upstream"), plan.dns_upstream)
+
+
+def _service_of_dns(metadata: dict[str, Any], address: str, *more: dict[str, Any]) -> dict[str, Any]:
+    """One in front of cluster DNS; `more` are ports beside the two of DNS."""
     ports = [
         {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
         {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},
+        *more,
     ]
-    spec = {"clusterIP": plan.dns_upstream, "selector": {"k8s-app": "kube-dns"}, "ports": ports}
-    return {"apiVersion": "v1", "kind": "Service", "metadata": _metadata("kube-dns-upstream"), "spec": spec}
+    spec = {"clusterIP": address, "selector": {"k8s-app": "kube-dns"}, "ports": ports}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
 
 
 def _deployment(plan: Plan) -> dict[str, Any]:
