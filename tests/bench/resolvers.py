@@ -4,15 +4,14 @@
     mix         what ndots:5 brings: 40 % A and 10 % AAAA of services, 10 % SRV, 40 % NXDOMAIN along search paths
     different   names that nobody asks for twice, so that no cache helps
 
-In: a control plane with services `svc-N` in a namespace. Out: for each server and kind of questions the seconds for a
-thousand queries and the CPU of a query, medians of some runs; the mix again while endpoints change; latencies where a
-fixed rate is offered, which both can serve, at rest and while endpoints change; memory.
+In: a control plane with the services of `bench.crowd` in a namespace. Out: for each server and kind of questions the
+seconds for a thousand queries and the CPU of a query, medians of some runs; the mix again while endpoints change;
+latencies where a fixed rate is offered, which both can serve, at rest and while endpoints change; memory.
 """
 
 from __future__ import annotations
 
 import itertools
-import os
 import re
 import statistics
 import subprocess
@@ -24,10 +23,12 @@ from random import Random
 
 import msgspec
 
+from bench.cost import resident, spent
 from peers.build import built
 from peers.control_plane import ControlPlane
 from peers.core_dns import CoreDNS
 from peers.our_dns import svcplane_dns
+from support.crowd import name_of
 
 COREFILE = """.:{$PORT} {
     bind 127.0.0.1
@@ -42,7 +43,6 @@ ZONE = "svc.cluster.local"
 ROUNDS = 3
 OFFERED = 20_000  # queries a second
 CHANGES = 50  # a second
-TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 Row = Callable[[str, str, float, float], None]
 
@@ -50,16 +50,6 @@ Row = Callable[[str, str, float, float], None]
 class Server(msgspec.Struct, frozen=True):
     port: int
     pid: int
-
-    def cpu(self) -> float:
-        """Seconds that the process has used, its threads together."""
-        words = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(words[11]) + int(words[12])) * TICK
-
-    def resident(self) -> float:
-        found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{self.pid}/status").read_text())
-        assert found is not None
-        return int(found[1]) / 1024
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -83,7 +73,7 @@ def resolvers(
     own = stack.enter_context(svcplane_dns(plane.folder / "ours", kubeconfig))
     servers = Server(own.address[1], own.process.pid), Server(peer.port, peer.process.pid)
     kinds = {
-        "hits": (f"svc-{number}.{namespace}.{ZONE} A" for number in range(services)),
+        "hits": (f"{name_of(number)}.{namespace}.{ZONE} A" for number in range(services)),
         "mix": mix(namespace, services),
         "different": (f"n{number}.{namespace}.{ZONE} A" for number in range(200_000 * seconds)),
     }
@@ -111,7 +101,7 @@ def resolvers(
     for percent in (50, 99):
         row(f"DNS p{percent} at {OFFERED} a second", "ms", *(1000 * each[percent - 1] for each in offered))
         row(f"DNS p{percent}, also {CHANGES} changes", "ms", *(1000 * each[percent - 1] for each in changed))
-    row("DNS memory", "MiB", *(server.resident() for server in servers))
+    row("DNS memory", "MiB", *(resident(server.pid) for server in servers))
 
 
 @contextmanager
@@ -137,7 +127,7 @@ def changing(change: Callable[[int], None]) -> Iterator[None]:
 def mix(namespace: str, services: int) -> Iterator[str]:
     draw = Random(7)  # noqa: S311  # the same questions in every run
     for _ in range(4 * services):
-        service = f"svc-{draw.randrange(services)}.{namespace}.{ZONE}"
+        service = f"{name_of(draw.randrange(services))}.{namespace}.{ZONE}"
         chance = draw.random()
         if chance < 0.4:
             yield f"{service} A"
@@ -152,9 +142,9 @@ def mix(namespace: str, services: int) -> Iterator[str]:
 
 def measured(server: Server, queries: Path, seconds: int) -> Measured:
     """As many queries as the server takes."""
-    before = server.cpu()
+    before = spent(server.pid)
     shown = dnsperf(server, queries, seconds)
-    cpu = server.cpu() - before
+    cpu = (spent(server.pid) - before).both / 1e3
     completed = number(r"Queries completed:\s+(\d+)", shown)
     return Measured(int(completed), number(r"Queries per second:\s+([\d.]+)", shown), cpu / completed)
 

@@ -19,6 +19,7 @@ from peers.build import built
 from peers.control_plane import ControlPlane
 from peers.kube_proxy import KubeProxy
 from peers.processes import Process
+from support.site import lone_host
 from support.waiting import eventually
 from svclab import netns
 from svclab.netns import Host
@@ -31,7 +32,7 @@ PROGRAMS = ("agent-nft", "agent-legacy", "kube-proxy-legacy", "kube-proxy-nftabl
 
 @contextmanager
 def machine() -> Iterator[tuple[Host, ControlPlane]]:
-    with _namespace("machine") as host:
+    with lone_host("bench-machine") as host:
         host.add_address("lo", f"{MACHINE}/32")
         host.run("ip", "route", "add", "local", SERVICE_CIDR, "dev", "lo")
         with ControlPlane(
@@ -43,7 +44,7 @@ def machine() -> Iterator[tuple[Host, ControlPlane]]:
 
 @contextmanager
 def node(machine: Host, folder: Path) -> Iterator[Host]:
-    with _namespace("node") as host:
+    with lone_host("bench-node") as host:
         netns.connect(machine, LINK, host, LINK)
         machine.run("ip", "route", "add", f"{NODE}/32", "dev", LINK)
         machine.run("ip", "route", "add", PODS, "via", NODE, "dev", LINK, "onlink")
@@ -83,13 +84,3 @@ def program(plane: ControlPlane, host: Host, name: str) -> Process:
     environment = {**os.environ, "XTABLES_LOCKFILE": str(plane.folder / "xtables.lock")}
     argv = (Path(sys.executable).parent / "svcplane-agent", "run", *flags, *more)
     return Process(argv, plane.folder / "agent.log", netns=host.name, environment=environment)
-
-
-@contextmanager
-def _namespace(name: str) -> Iterator[Host]:
-    host = Host(f"{netns.PREFIX}t{os.getpid()}-bench-{name}")
-    host.create()
-    try:
-        yield host
-    finally:
-        host.remove()

@@ -10,14 +10,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from support.dns_server import running
 from support.resolvers import Upstream
+from support.site import lone_host
 from svcdns.settings import Endpoint
-from svclab import netns
 from svclab.netns import Host
 
 pytestmark = pytest.mark.peers
@@ -50,20 +51,29 @@ FOUND = [
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[Host]:
-    host = Host(f"{netns.PREFIX}t{os.getpid()}-stubs")
+    at = [Endpoint("127.0.0.1", 53)]
+    with (
+        lone_host("stubs") as host,
+        configured(host),
+        host.entered(),
+        Upstream() as upstream,
+        running(upstream.address, listen=at) as own,
+    ):
+        own.fill()
+        yield host
+
+
+@contextmanager
+def configured(host: Host) -> Iterator[None]:
+    """Where `ip netns exec` finds the host's own resolv.conf."""
     folder = Path("/etc/netns", host.name)
-    host.create()
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        folder.mkdir(parents=True)
         (folder / "resolv.conf").write_text(RESOLV_CONF)
-        at = [Endpoint("127.0.0.1", 53)]
-        with host.entered(), Upstream() as upstream, running(upstream.address, listen=at) as own:
-            own.fill()
-            yield host
+        yield
     finally:
         (folder / "resolv.conf").unlink(missing_ok=True)
         folder.rmdir()
-        host.remove()
 
 
 @pytest.fixture(scope="module")

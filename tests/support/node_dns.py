@@ -22,6 +22,7 @@ from pathlib import Path
 
 from dnslib import QTYPE, RR, A, DNSRecord
 
+from support.site import remove_abandoned
 from svclab import netns
 from svclab.netns import Host
 
@@ -49,13 +50,15 @@ COREFILE = """\
 
 
 class Resolver:
-    """Answers on a host, UDP and TCP, from when it is made until `close`."""
+    """Answers on a host, UDP and TCP, from `serve` until `close`."""
 
-    def __init__(self, host: Host, *addresses: str) -> None:
+    def __init__(self) -> None:
         self.address = "192.0.2.1"
         self.asked: Counter[str] = Counter()
         self._stopping = False
         self._sockets: list[socket.socket] = []
+
+    def serve(self, host: Host, *addresses: str) -> None:
         with host.entered():
             for address in addresses:
                 family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -109,6 +112,7 @@ class NodeDns:
         self.node, self.pod, self._dns_pod = (Host(prefix + name) for name in ("node", "pod", "dns"))
         self.tables = {"IPv4": f"iptables-{flavour}", "IPv6": f"ip6tables-{flavour}"}
         self._started: list[subprocess.Popen[bytes]] = []
+        self.dns = Resolver()
 
     def build(self) -> None:
         for host in (self.node, self.pod, self._dns_pod):
@@ -132,7 +136,7 @@ class NodeDns:
                         )
                         self.rule(family, "nat", "-A", chain, *to, "-j", "DNAT", "--to-destination", pod)
             self.rule(family, "nat", "-A", "POSTROUTING", "-m", "mark", "--mark", "0x4000", "-j", "MASQUERADE")
-        self.dns = Resolver(self._dns_pod, DNS, DNS6)
+        self.dns.serve(self._dns_pod, DNS, DNS6)
 
     def remove(self) -> None:
         for process in self._started:
@@ -228,6 +232,7 @@ class Asking:
 @contextmanager
 def node_dns(tag: str, flavour: str = "nft") -> Iterator[NodeDns]:
     """Built, and removed at the end with all its processes."""
+    remove_abandoned()
     site = NodeDns(tag, flavour)
     try:
         site.build()
