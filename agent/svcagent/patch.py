@@ -142,14 +142,17 @@ def _is_ours(chain: str) -> bool:
 def installed(dump: str) -> Installed:
     """What a dump of iptables-save says is there."""
     lines: dict[ChainKey, list[str]] = {}
+    key, known = ("", ""), [""]
     for table, chain, text in dump_lines(dump):
-        known = lines.setdefault((table, chain), [])
+        if chain != key[1] or table != key[0]:  # a chain's rules stand together
+            key = table, chain
+            known = lines.setdefault(key, [])
         if text:
             known.append(comments_last(text))
     return Installed(
         {key: digest_lines(texts) for key, texts in lines.items() if key[1] not in _BUILT_IN},
         {key: frozenset(texts) for key, texts in lines.items() if key[1] in _BUILT_IN},
-        _held((table, chain, text) for (table, chain), texts in lines.items() for text in texts),
+        _held((table, text) for (table, chain), texts in lines.items() if not _is_ours(chain) for text in texts),
     )
 
 
@@ -161,10 +164,9 @@ def seen(found: Installed, key: ChainKey) -> bytes:
     return digest_lines(sorted(hooks)) if hooks else b""
 
 
-def _held(lines: Iterable[tuple[str, str, str]]) -> frozenset[ChainKey]:
-    """The chains that rules of foreign chains jump to, hooks of ours included."""
-    foreign = ((table, text) for table, chain, text in lines if "KUBE-" in text and not _is_ours(chain))
-    return frozenset((table, _target(text)) for table, text in foreign)
+def _held(foreign: Iterable[tuple[str, str]]) -> frozenset[ChainKey]:
+    """The chains that rules of foreign chains (table, text) jump to, hooks of ours included."""
+    return frozenset((table, _target(text)) for table, text in foreign if "KUBE-" in text)
 
 
 def _target(text: str) -> str:
@@ -304,7 +306,7 @@ def removal(dump: str) -> str:
     mine = _TOP_LEVEL if kubelet else _TOP_LEVEL | {names.LOCALNET_FIREWALL}
     hooks = {(table, chain, text) for table, chain, text in lines if text and chain in _BUILT_IN}
     hooks = {hook for hook in hooks if _target(hook[2]) in mine}
-    held = _held(line for line in lines if line[2] and line not in hooks)
+    held = _held((line[0], line[2]) for line in lines if not _is_ours(line[1]) and line not in hooks)
     output: list[str] = []
     for table in _TABLES:
         found = [(chain, text) for owner, chain, text in lines if owner == table]
