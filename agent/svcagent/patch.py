@@ -9,8 +9,9 @@ rewritten whole, by flush and add. The result is a value; `changes` gives it as 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from hashlib import blake2b
+from itertools import chain as chained
 
 import msgspec
 
@@ -235,31 +236,60 @@ def changes(patch: Patch) -> list[Change]:
     return [each for each in found if each.rewrite or each.delete or each.insert]
 
 
+class Afresh:
+    """Patches that are made anew whenever they are asked for."""
+
+    def __init__(self, make: Callable[[], Iterable[Patch]]) -> None:
+        self._make = make
+
+    def __iter__(self) -> Iterator[Patch]:
+        return iter(self._make())
+
+
 class RestoreInput:
     """Patches as text for `iptables-restore --noflush`, in pieces; iterate again for the same once more.
 
-    A chain line flushes an existing chain, so each table declares all chains it touches first; a deleted chain is
+    It is made patch by patch, as it is asked for, so that the command works on the first while the next are made. A
+    chain line flushes an existing chain, so each piece declares the chains that it touches first; a deleted chain is
     flushed as well, and removed after every rule that might still have named it. Names come in descending order:
     iptables-legacy keeps chains in a sorted list, looks for the place of each new one from the front, and is done in
-    half the time. Text takes a third of the memory that rules do.
+    half the time. Of several patches nat comes first: all but the last have nothing else, or what has to be there
+    before the first Service.
     """
 
     def __init__(self, patches: Iterable[Patch]) -> None:
-        self._tables = {table: _TableText() for table in _TABLES}
-        for patch in patches:
-            for change in changes(patch):
-                patch.digests.update(self._tables[change.table].take(change))
+        self._patches = patches
+        self._begun: Iterator[str] | None = None
 
     @property
     def empty(self) -> bool:
-        return not any(self._tables.values())
+        self._begun = self._begun or iter(self)
+        first = next(self._begun, None)
+        self._begun = None if first is None else chained((first,), self._begun)
+        return first is None
 
     def __iter__(self) -> Iterator[str]:
-        for table, text in self._tables.items():
+        begun, self._begun = self._begun, None
+        return begun or self._pieces()
+
+    def _pieces(self) -> Iterator[str]:
+        tables = {table: _TableText() for table in _TABLES}
+        nat = tables["nat"]
+        begun = False
+        for patch in self._patches:
+            if any(tables.values()) and not patch.empty:
+                yield from () if begun else ("*nat\n",)
+                yield from nat.body()
+                begun = True
+            for change in changes(patch):
+                patch.digests.update(tables[change.table].take(change))
+        if begun:
+            yield from nat.rest()
+            del tables["nat"]
+        for table, text in tables.items():
             if text:
                 yield f"*{table}\n"
-                yield from text.pieces()
-                yield "COMMIT\n"
+                yield from text.rest()
 
 
 class _TableText:
@@ -267,14 +297,18 @@ class _TableText:
 
     def __init__(self) -> None:
         self._rewrite: dict[str, str] = {}
+        self._declare: list[str] = []
         self._insert: list[str] = []
         self._delete: list[str] = []
+        self._taken = False
 
     def __bool__(self) -> bool:
-        return bool(self._rewrite or self._insert or self._delete)
+        """Whether there was anything to take."""
+        return self._taken
 
     def take(self, change: Change) -> dict[ChainKey, bytes]:
         """The digests of the chains: rules are rendered once for both."""
+        self._taken = True
         digests = {}
         for chain, rules in change.rewrite.items():
             texts = [render(rule) for rule in rules]
@@ -284,15 +318,24 @@ class _TableText:
             digests[change.table, chain] = _digest(whole, len(texts))
             self._rewrite[chain] = "".join([f"-A {chain} {text}\n" for text in texts])
         self._insert += [f"-I {chain} {render(rule)}\n" for chain, rule in change.insert]
+        self._declare += change.delete
         self._delete += change.delete
         return digests
 
-    def pieces(self) -> Iterator[str]:
+    def body(self) -> Iterator[str]:
+        """The chains that came since the last call, with their rules."""
         names = sorted(self._rewrite, reverse=True)
-        yield "".join(f":{chain} - [0:0]\n" for chain in (*names, *self._delete))
-        yield from (self._rewrite[chain] for chain in names)
+        yield "".join(f":{chain} - [0:0]\n" for chain in (*names, *self._declare))
+        yield "".join([self._rewrite[chain] for chain in names])
+        self._rewrite.clear()
+        self._declare.clear()
+
+    def rest(self) -> Iterator[str]:
+        """All that is left, and the end."""
+        yield from self.body()
         yield from self._insert
         yield from (f"-X {chain}\n" for chain in self._delete)
+        yield "COMMIT\n"
 
 
 def removal(dump: str) -> str:
