@@ -25,7 +25,7 @@ from svcdns.records import LONGEST_LABEL, Name, name_of, packed
 from svckube.objects import Endpoint, EndpointSlice, KubeObject, Namespace, Pod, Service
 from svckube.store import Change, Store
 
-MOST_RECENT = 16384  # targets whose records are kept made
+MOST_RECENT = 4096  # targets whose records are kept made
 NO_PORT = -1  # stands for "no ports given": the endpoint has addresses, but no SRV records
 
 

@@ -27,6 +27,9 @@ SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 Fault: TypeAlias = Literal["server", "network", "credentials", "config"]
 
 
+_found = msgspec.json.Decoder(Found)  # made here and not in some thread: see `stream`
+
+
 class CredentialsError(Exception):
     """Credentials that cannot be had, and whose fault it is."""
 
@@ -125,7 +128,7 @@ def _asked(wanted: Wanted) -> Credentials:
         answer.seek(0)
         said = answer.read()
     try:
-        found = msgspec.json.decode(said, type=Found)
+        found = _found.decode(said)
     except msgspec.DecodeError as error:
         raise CredentialsError(f"{' '.join(module)} ended with status {process.returncode}") from error
     if found.error:
