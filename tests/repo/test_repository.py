@@ -73,9 +73,9 @@ PURE = [
     *(
         f"svcdns.{name}"
         for name in (
-            "addresses answer busiest cache clients corefile directives explain flags foreign hosts index names "
-            "nodeflags notrack options pillars plugin_cache plugin_forward plugin_kubernetes plugins records rewrite "
-            "settings slim stub transfer wire wirecache"
+            "addresses answer autopath busiest cache clients corefile directives explain flags foreign hosts index "
+            "names nodeflags notrack options pillars plugin_cache plugin_forward plugin_kubernetes plugins records "
+            "rewrite settings slim stub transfer wire wirecache"
         ).split()
     ),
     "svclab.apiserver.strategy",
