@@ -37,6 +37,7 @@ from svcdns.settings import (
     COMMON,
     DNS_PORT,
     ROOT,
+    Autopath,
     Consolidated,
     Errors,
     Hosts,
@@ -54,7 +55,7 @@ SHORTEST_RELOAD, SHORTEST_JITTER = 2.0, 1.0
 
 OF_COREDNS = frozenset(
     (
-        *("acl", "any", "auto", "autopath", "azure", "bufsize", "cancel", "chaos", "clouddns", "debug", "dns64"),
+        *("acl", "any", "auto", "azure", "bufsize", "cancel", "chaos", "clouddns", "debug", "dns64"),
         *("dnssec", "dnstap", "erratic", "etcd", "file", "geoip", "grpc", "grpc_server", "header", "https", "https3"),
         *("k8s_external", "local", "metadata", "minimal", "multisocket", "nomad", "nsid", "on", "pprof", "proxyproto"),
         *("quic", "root", "route53", "secondary", "shed", "sign", "template", "timeouts", "tls", "trace"),
@@ -147,6 +148,14 @@ def _bind(directive: Directive, zones: tuple[Name, ...], found: Found) -> None:
         found["not_bind"] = found.get("not_bind", ()) + any_number(line)
 
     options(directive, {"except": excepted})
+
+
+def _autopath(directive: Directive, zones: tuple[Name, ...], found: Found) -> None:
+    *own, source = any_number(directive)
+    options(directive, {})
+    if source.startswith("@") and source != "@kubernetes":
+        raise directive.error(f"autopath: {source[1:]} knows no search paths; there is: @kubernetes, or a resolv.conf")
+    found["autopath"] = Autopath(names(directive, own) or zones, "" if source.startswith("@") else source)
 
 
 def _cache(directive: Directive, zones: tuple[Name, ...], found: Found) -> None:
@@ -337,6 +346,7 @@ def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
 
 
 _PLUGINS: dict[str, Callable[[Directive, tuple[Name, ...], Found], None]] = {
+    "autopath": _autopath,
     "bind": _bind,
     "cache": _cache,
     "errors": _errors,

@@ -45,7 +45,7 @@ class Source(msgspec.Struct, frozen=True):
     """Where the API server is, what is watched there, and what is served of it.
 
     Without a kubeconfig and a server it is the one whose service account we hold. `labels` and `namespace_labels` are
-    selectors as in the API's query.
+    selectors as in the API's query. `node`: only the Pods of this node are watched, and nothing else.
     """
 
     kubeconfig: str
@@ -60,6 +60,7 @@ class Source(msgspec.Struct, frozen=True):
     endpoints: bool = True
     ignore_empty: bool = False
     startup_timeout: float = 5.0
+    node: str = ""
 
 
 class Capacity(msgspec.Struct, frozen=True):
@@ -159,6 +160,16 @@ class Rewrite(msgspec.Struct, frozen=True):
     apex: bool = True
 
 
+class Autopath(msgspec.Struct, frozen=True):
+    """Search paths gone along for clients whose questions are below `zones`: that of the resolv.conf `path`, or, if it
+    is "", that of the client's pod. `pods`: where pods are known from, if not from the server block's `kubernetes`.
+    """
+
+    zones: tuple[Name, ...]
+    path: str = ""
+    pods: Source | None = None
+
+
 class Transfer(msgspec.Struct, frozen=True):
     """Who may have which zones whole."""
 
@@ -226,6 +237,7 @@ class ServerBlock(msgspec.Struct, frozen=True):
     prometheus: str = ""
     listen: tuple[Endpoint, ...] = ()
     transfers: tuple[Transfer, ...] = ()
+    autopath: Autopath | None = None
 
 
 class Reload(msgspec.Struct, frozen=True):
