@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from ipaddress import ip_address, ip_network
 
 from svcdns.answer import PodMode, Zones
@@ -45,6 +46,20 @@ def nameservers(resolv_conf: str) -> list[Endpoint]:
                 found.append(Endpoint(str(ip_address(words[1])), DNS_PORT))
             except ValueError:
                 continue
+    return found
+
+
+def search_domains(resolv_conf: str) -> tuple[Name, ...]:
+    """The last `search` or `domain` line of a resolv.conf; what is no name there is skipped."""
+    found: tuple[Name, ...] = ()
+    for line in resolv_conf.splitlines():
+        words = line.split()
+        if words[:1] in (["search"], ["domain"]):
+            domains = []
+            for word in words[1:] if words[0] == "search" else words[1:2]:
+                with suppress(ValueError):
+                    domains.append(name_of(word).lower())
+            found = tuple(domains)
     return found
 
 
