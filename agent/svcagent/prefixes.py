@@ -19,7 +19,7 @@ LEAF, STEP = 32, 3
 """With 30,000 services that is four steps, each of at most eight jumps, and a leaf of at most 32 lines.
 
 What a first packet costs is memory that no cache holds. One more chain is two waits for it, one after the other; one
-more rule of a chain is read ahead. So few chains count for more than few rules (`make bench`).
+more rule of a chain is read ahead. So few chains count for more than few rules (`tests/bench/first_packet.py`).
 """
 _MANY = 64  # from here on one sort is cheaper than an insertion each
 
