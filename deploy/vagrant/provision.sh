@@ -63,7 +63,8 @@ credentials() {
         --name "$name" --control "$SVCPLANE_CONTROL" "$@"
 }
 
-# Cluster DNS is a service of the nodes themselves: a Service without selector, and its endpoints by hand.
+# Cluster DNS is a service of the nodes themselves: a Service without selector, and its endpoints by hand. Nobody takes
+# one out while its machine is down, so every node asks its own.
 dns_service() {
     local services=/api/v1/namespaces/kube-system/services slices=/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices
     local ports='{"name":"dns","port":53,"protocol":"UDP"},{"name":"dns-tcp","port":53,"protocol":"TCP"}'
@@ -73,7 +74,7 @@ dns_service() {
     done
     await "Service kube-dns is made" made $services kube-dns \
         '{"apiVersion":"v1","kind":"Service","metadata":{"name":"kube-dns","labels":{"k8s-app":"kube-dns"}},
-          "spec":{"clusterIP":"'$DNS_SERVICE'","ports":['"$ports"']}}'
+          "spec":{"clusterIP":"'$DNS_SERVICE'","internalTrafficPolicy":"Local","ports":['"$ports"']}}'
     await "its endpoints are made" made $slices kube-dns-nodes \
         '{"apiVersion":"discovery.k8s.io/v1","kind":"EndpointSlice","addressType":"IPv4","metadata":{"name":"kube-dns-nodes",
           "labels":{"kubernetes.io/service-name":"kube-dns"}},"ports":['"$ports"'],"endpoints":['"$addresses"']}'

@@ -86,8 +86,9 @@ class Chain:
         said = self._rewritten(query, via)
 
         def told(reply: bytes) -> bytes:
-            if report.is_told(self._log, query.question, reply):
-                sys.stdout.write(report.line(query, via, peer, reply, perf_counter() - began) + "\n")
+            if rule := report.rule_for(self._log, query.question, reply):
+                exchange = report.Exchange(query, via, peer, reply, perf_counter() - began)
+                sys.stdout.write(report.line(rule.format, exchange) + "\n")
                 sys.stdout.flush()
             return reply
 

@@ -32,6 +32,9 @@ from svcdns.plugin_forward import forward
 from svcdns.plugin_kubernetes import kubernetes
 from svcdns.records import Name, name_of, text_of
 from svcdns.settings import (
+    CLASSES,
+    COMBINED,
+    COMMON,
     DNS_PORT,
     ROOT,
     Autopath,
@@ -49,7 +52,6 @@ from svcdns.settings import (
 
 HEALTH, READY, PROMETHEUS = ":8080", ":8181", "localhost:9153"
 SHORTEST_RELOAD, SHORTEST_JITTER = 2.0, 1.0
-CLASSES = ("success", "denial", "error", "all")
 
 OF_COREDNS = frozenset(
     (
@@ -195,12 +197,12 @@ def _consolidate(line: Line, found: Found) -> None:
 
 def _log(directive: Directive, zones: tuple[Name, ...], found: Found) -> None:
     words = directive.args
+    form = COMMON
     if words and "{" in words[-1]:
-        if words[-1] != "{common}":
-            raise directive.error(f"log: the format {words[-1]!r} is not there; there is: {{common}}")
+        form = words[-1].replace("{common}", COMMON).replace("{combined}", COMBINED)
         words = words[:-1]
     classes = options(directive, {"class": _classes}).get("classes", frozenset({"all"}))
-    rules = tuple(LogRule(zone, classes) for zone in names(directive, words) or (ROOT,))
+    rules = tuple(LogRule(zone, classes, form) for zone in names(directive, words) or (ROOT,))
     found["log"] = found.get("log", ()) + rules
 
 
@@ -256,6 +258,8 @@ def _hosts(directive: Directive, zones: tuple[Name, ...], found: Found) -> None:
             raise line.error(f"unknown property '{line.name}' of hosts: entries stand above fallthrough")
         else:
             inline.append(" ".join((line.name, *line.args)))
+    if said.get("unsupported") and "fallthrough" not in said:
+        raise directive.error("fallthrough_unsupported requires fallthrough")
     found["hosts"] = Hosts(path, own or zones, tuple(inline), **said)
 
 
@@ -269,6 +273,7 @@ def _hosts_fallthrough(line: Line, found: Found) -> None:
 
 _HOSTS_OPTIONS = {
     "fallthrough": _hosts_fallthrough,
+    "fallthrough_unsupported": flag("unsupported", True),
     "no_reverse": flag("reverse", False),
     "reload": seconds("reload"),
     "ttl": _hosts_ttl,

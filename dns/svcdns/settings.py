@@ -131,7 +131,10 @@ class Forward(msgspec.Struct, frozen=True):
 
 
 class Hosts(msgspec.Struct, frozen=True):
-    """`inline` are lines as in the file. `fallthrough` is None where a name that is not known is NXDOMAIN."""
+    """`inline` are lines as in the file. `fallthrough` is None where a name that is not known is SERVFAIL.
+
+    `unsupported`: what may fall through does so for every type but A and AAAA, whether the name is known or not.
+    """
 
     path: str
     zones: tuple[Name, ...]
@@ -140,6 +143,7 @@ class Hosts(msgspec.Struct, frozen=True):
     reverse: bool = True
     reload: float = 5.0
     fallthrough: tuple[Name, ...] | None = None
+    unsupported: bool = False
 
 
 class Rewrite(msgspec.Struct, frozen=True):
@@ -186,11 +190,18 @@ class Errors(msgspec.Struct, frozen=True):
     consolidated: tuple[Consolidated, ...] = ()
 
 
+CLASSES = ("success", "denial", "error", "all")
+COMMON = '{remote}:{port} - {>id} "{type} {class} {name} {proto} {size} {>do} {>bufsize}" {rcode} '
+COMMON += "{>rflags} {rsize} {duration}"
+COMBINED = f'{COMMON} "{{>opcode}}"'
+
+
 class LogRule(msgspec.Struct, frozen=True):
-    """Queries below `zone` whose reply is of one of `classes`: "success", "denial", "error", "all"."""
+    """Queries below `zone` whose reply is of one of `classes` are told in `format`; `report` knows its labels."""
 
     zone: Name = ROOT
     classes: frozenset[str] = frozenset({"all"})
+    format: str = COMMON
 
 
 class Serving(msgspec.Struct, frozen=True):

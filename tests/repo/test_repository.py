@@ -61,6 +61,7 @@ PURE = [
     "svcagent.options",
     "svcagent.pace",
     "svcagent.patch",
+    "svcagent.picture",
     "svcagent.pipeline",
     "svcagent.prefixes",
     "svcagent.resolve",

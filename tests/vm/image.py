@@ -82,7 +82,8 @@ def _build(suite: str, workshop: Path) -> None:
     root, done = workshop / "root", workshop / "done"
     done.mkdir()
     _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "svcplane vm", "-f", done / "key")
-    _run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}", suite, root)
+    retries = '--aptopt=Acquire::Retries "5"'
+    _run("mmdebstrap", "--quiet", "--variant=minbase", retries, f"--include={','.join(PACKAGES)}", suite, root)
     _customize(root, (done / "key.pub").read_text())
     _run("make", "--no-print-directory", "-C", ROOT, "wheels", f"WHEELS={done}/wheels", f"WHEELS_FOR={SUITES[suite]}")
     for wheel in (done / "wheels").glob("svcplane-*"):

@@ -30,6 +30,8 @@ from svclab.netns import Host
 NETWORK = "192.168.56"
 MEMORY = "1024"  # MiB
 BOOT_SECONDS = 600.0
+# On a busy host Linux takes the emulated TSC for broken, and every look at the clock becomes a call of the emulator.
+KERNEL_OPTIONS = "mitigations=off tsc=reliable"
 _TUNSETIFF = 0x400454CA
 _TAP_FLAGS = 0x0002 | 0x1000 | 0x4000  # IFF_TAP, IFF_NO_PI, IFF_VNET_HDR
 _SSH_OPTIONS = (
@@ -91,7 +93,7 @@ class Machine:
 
     def _argv(self, tap: int) -> tuple[str, ...]:
         mac = f"52:54:00:56:%02x:{self._number:02x}"
-        kernel = "root=LABEL=root rw console=ttyS0 net.ifnames=0 mitigations=off"
+        kernel = f"root=LABEL=root rw console=ttyS0 net.ifnames=0 {KERNEL_OPTIONS}"
         return (
             *("qemu-system-x86_64", "-machine", "q35", *acceleration(), "-smp", "1", "-m", MEMORY),
             *("-nodefaults", "-display", "none", "-serial", "stdio"),
@@ -107,7 +109,9 @@ class Machine:
         """Wait until systemd has started all it will, and none of it failed. Raises AssertionError."""
         assert self._qemu is not None
         self._qemu.wait_until(lambda: self.asks("true"), f"{self.name} answers SSH", BOOT_SECONDS)
-        state = self.run("systemctl is-system-running --wait || systemctl --failed --no-legend", check=False)
+        state = self.run(
+            "systemctl is-system-running --wait || systemctl --failed --no-legend", seconds=BOOT_SECONDS, check=False
+        )
         assert state.strip() == "running", f"{self.name}: {state}"
 
     def settle(self) -> None:
@@ -116,7 +120,8 @@ class Machine:
         self.run(
             f"printf '\\n{interface}' >>/etc/network/interfaces && ifup eth1 && "
             f"echo {self.name} >/etc/hostname && hostname {self.name} && echo 127.0.2.1 {self.name} >>/etc/hosts && "
-            "mkdir /vagrant && echo '/dev/vdb /vagrant ext4 ro 0 0' >>/etc/fstab && mount /vagrant"
+            "mkdir /vagrant && echo '/dev/vdb /vagrant ext4 ro 0 0' >>/etc/fstab && mount /vagrant && "
+            "systemctl daemon-reload"  # or the unit of that mount would come with the first one that is installed
         )
 
     def run(self, command: str, *, stdin: bytes = b"", seconds: float = 300.0, check: bool = True) -> str:

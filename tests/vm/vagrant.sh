@@ -9,21 +9,22 @@ set -euo pipefail
 here=$(realpath "$(dirname "$0")") image=$(realpath "$1") kubectl=$(realpath "$2")
 
 outside() {
-    local work=${image%/*}/vagrant.$$ inside slirp status=0 old
+    local status=0 old
+    work=${image%/*}/vagrant.$$ inside='' slirp=''
     for old in "${image%/*}"/vagrant.*; do  # of runs that were killed
         [ -d "/proc/${old##*.}" ] || rm -rf "$old"
     done
     mkdir "$work"
+    # shellcheck disable=SC2086 # one word or none
+    trap 'kill -9 $inside $slirp 2>/dev/null || true; wait; rm -rf "$work"' EXIT
     setpriv --pdeathsig KILL unshare --net --mount --pid --fork --kill-child --mount-proc "$0" "$image" "$kubectl" "$work" &
     inside=$!
-    # shellcheck disable=SC2064 # as they are now
-    trap "kill -9 $inside 2>/dev/null || true; wait; rm -rf '$work'" EXIT
     until [ "$(readlink "/proc/$inside/ns/net")" != "$(readlink /proc/self/ns/net)" ]; do sleep 0.1; done
     setpriv --pdeathsig KILL slirp4netns --configure --mtu=1500 --disable-host-loopback \
         --netns-type=path "/proc/$inside/ns/net" up0 >"$work/slirp.log" 2>&1 &
     slirp=$!
     wait "$inside" || status=$?
-    kill "$slirp"
+    inside=
     return "$status"
 }
 
