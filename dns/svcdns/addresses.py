@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from ipaddress import ip_address, ip_network
 
 from svcdns.answer import PodMode, Zones
@@ -55,12 +54,16 @@ def search_domains(resolv_conf: str) -> tuple[Name, ...]:
     for line in resolv_conf.splitlines():
         words = line.split()
         if words[:1] in (["search"], ["domain"]):
-            domains = []
-            for word in words[1:] if words[0] == "search" else words[1:2]:
-                with suppress(ValueError):
-                    domains.append(name_of(word).lower())
-            found = tuple(domains)
+            texts = words[1:] if words[0] == "search" else words[1:2]
+            found = tuple(name for name in map(_domain, texts) if name)
     return found
+
+
+def _domain(text: str) -> Name:
+    try:
+        return name_of(text).lower()
+    except ValueError:
+        return b""
 
 
 def zones_of(zones: Sequence[str], ttl: int = 5, pods: PodMode = "disabled", fallthrough: Sequence[str] = ()) -> Zones:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import pytest
 from peers.control_plane import ControlPlane
 from peers.core_dns import CoreDNS
 from peers.dns_differential import CONTROL_PLANE_FLAGS
+from peers.processes import Process
 from peers.reach import HttpServer, port_of, reserved_port
 from peers.test_corefile_cluster_coredns import corefile, svcplane_dns
 from support.questions import Said, cluster, said_in
@@ -147,3 +149,44 @@ def successes(servers: list[HttpServer]) -> float:
             if line.startswith("coredns_autopath_success_total{"):
                 return float(line.rpartition(" ")[2])
     return 0.0
+
+
+NODE_LOCAL = """cluster.local:53 {
+ errors
+ cache 30
+ autopath @kubernetes
+ forward . <upstream>
+}
+.:53 {
+ cache 30
+ forward . <upstream>
+}
+"""
+
+
+def test_a_cache_on_a_node_watches_the_pods_of_its_node_alone(
+    binaries: Path, tmp_path: Path, filled: ControlPlane
+) -> None:
+    log = tmp_path / "log"
+    with reserved_port("127.0.0.9") as reservation:
+        server = ("127.0.0.9", port_of(reservation))
+    with Upstream() as upstream:
+        text = NODE_LOCAL.replace("<upstream>", f"127.0.0.1:{upstream.address[1]}").replace(":53 ", f":{server[1]} ")
+        (tmp_path / "Corefile").write_text(text)
+        program = Path(sys.executable).with_name("svcplane-dns")
+        flags = ("--setup-interface=false", "--setup-iptables=false", "--skip-teardown=true")
+        own = ("--metrics-listen-address=", "--node-name", "node-dev", "--kubeconfig", filled.kubeconfig())
+        command = (program, "nodelocal", "--local-ip", server[0], "--conf", tmp_path / "Corefile", *flags, *own)
+        with Process(command, log) as process:
+            process.start()
+            process.wait_until(lambda: "pod=1" in log.read_text(), "pods are known")
+            found = {
+                client: Asked("www.example.org.dev.svc.cluster.local", "A", client).said(server) for client in CLIENTS
+            }
+            assert found["127.0.0.2"].answer == (
+                "www.example.org. 30 IN A 192.0.2.80",
+                "www.example.org.dev.svc.cluster.local. 30 IN CNAME www.example.org.",
+            )
+            assert {found[client].rcode for client in CLIENTS[1:]} == {"NXDOMAIN"}
+            other = Asked("www.example.org.prod.svc.cluster.local", "A", "127.0.0.3")
+            assert other.said(server).rcode == "NXDOMAIN"  # its pod is on another node
