@@ -57,5 +57,6 @@ def test_changes_go_out_during_a_look_and_are_not_taken_for_foreign_ones(
     eventually(ended.exists, "the look ends", 30)
     agent.run("-t", "nat", "-F", "KUBE-MARK-MASQ")
     eventually(agent.healed, "what somebody else does after that is healed, so the look has been judged", 30)
+    before = sorted(written.splitlines())
+    eventually(lambda: sorted(agent.run("-t", "nat", "-S").splitlines()) == before, "all is as it was written", 30)
     assert agent.healed() == 1
-    assert sorted(agent.run("-t", "nat", "-S").splitlines()) == sorted(written.splitlines())
