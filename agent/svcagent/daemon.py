@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from http import HTTPStatus
 from importlib import metadata
 
-from svcagent import configuration, conflict, listening, node, rivals, served, status, sync, writing, zpages
+from svcagent import audit, configuration, conflict, listening, node, rivals, served, status, sync, writing, zpages
 from svcagent.dialect import dialect
 from svcagent.events import Events, Happening
 from svcagent.metrics import ConntrackTotals, Metrics, PacketCounters, Pings, ReflectorCounters, RestClient
@@ -142,7 +142,15 @@ def _work(
     ):
         closing.callback(following.close)
     pings, began = Pings(), time.time()
-    agent = sync.Agent(chosen, name, families, metrics, announce=events.announce, rival=lambda: _rival(chosen))
+    agent = sync.Agent(
+        chosen,
+        name,
+        families,
+        metrics,
+        announce=events.announce,
+        rival=lambda: _rival(chosen),
+        beside=audit.beside(inbox.put),
+    )
     closing.callback(agent.close)
     routes: dict[str, dict[str, observe.Route]] = {
         chosen.healthz_bind_address: {

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 
 from svcagent import names
 from svcagent import node as host
+from svcagent.audit import Looked
 from svcagent.dialect import Dialect, dialect
-from svcagent.doubts import Doubts
+from svcagent.doubts import Differences, Doubts
 from svcagent.healthcheck import HealthChecks
 from svcagent.options import Options
 from svcagent.pace import Pace
@@ -22,7 +23,13 @@ from svcnet import accounting, links, notices
 
 
 class Family:
-    """The state of the loop that each family has of its own. `announced` is whether the kernel tells of changes."""
+    """The state of the loop that each family has of its own. `announced` is whether the kernel tells of changes.
+
+    looked              what an audit found that nobody has dealt with yet
+    suspected           what differed in the last look, if that was disturbed
+    healing             whether the look under way is to tell if healing has helped
+    audited_generation  of nf_tables when all was found as it should be; 0 if it is not known, or not now
+    """
 
     def __init__(self, writer: Writer, options: Options, checks: HealthChecks, started: float) -> None:
         self._options = options
@@ -42,6 +49,10 @@ class Family:
         self.check_failures: dict[str, str] = {}
         self.announced = self.iptables.on_nft()
         self.glance_at = 0.0
+        self.looked: Looked | None = None
+        self.suspected: Differences = frozenset()
+        self.healing = False
+        self.audited_generation = 0
         self._fingerprint = b""
 
     def write(self, patches: Callable[[], Iterable[Patch]]) -> Way | None:
@@ -56,6 +67,13 @@ class Family:
         seen, before = self._seen(), self._fingerprint
         self._fingerprint = seen
         return seen != before
+
+    def generation(self) -> int:
+        """The generation of nf_tables, another one after each transaction; 0 where there is none."""
+        try:
+            return notices.generation() if self.announced else 0
+        except OSError:
+            return 0
 
     def _seen(self) -> bytes:
         try:

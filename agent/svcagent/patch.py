@@ -9,8 +9,9 @@ rewritten whole, by flush and add. The result is a value; `changes` gives it as 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from hashlib import blake2b
+from itertools import chain as chained
 
 import msgspec
 
@@ -142,14 +143,17 @@ def _is_ours(chain: str) -> bool:
 def installed(dump: str) -> Installed:
     """What a dump of iptables-save says is there."""
     lines: dict[ChainKey, list[str]] = {}
+    key, known = ("", ""), [""]
     for table, chain, text in dump_lines(dump):
-        known = lines.setdefault((table, chain), [])
+        if chain != key[1] or table != key[0]:  # a chain's rules stand together
+            key = table, chain
+            known = lines.setdefault(key, [])
         if text:
             known.append(comments_last(text))
     return Installed(
         {key: digest_lines(texts) for key, texts in lines.items() if key[1] not in _BUILT_IN},
         {key: frozenset(texts) for key, texts in lines.items() if key[1] in _BUILT_IN},
-        _held((table, chain, text) for (table, chain), texts in lines.items() for text in texts),
+        _held((table, text) for (table, chain), texts in lines.items() if not _is_ours(chain) for text in texts),
     )
 
 
@@ -161,10 +165,9 @@ def seen(found: Installed, key: ChainKey) -> bytes:
     return digest_lines(sorted(hooks)) if hooks else b""
 
 
-def _held(lines: Iterable[tuple[str, str, str]]) -> frozenset[ChainKey]:
-    """The chains that rules of foreign chains jump to, hooks of ours included."""
-    foreign = ((table, text) for table, chain, text in lines if "KUBE-" in text and not _is_ours(chain))
-    return frozenset((table, _target(text)) for table, text in foreign)
+def _held(foreign: Iterable[tuple[str, str]]) -> frozenset[ChainKey]:
+    """The chains that rules of foreign chains (table, text) jump to, hooks of ours included."""
+    return frozenset((table, _target(text)) for table, text in foreign if "KUBE-" in text)
 
 
 def _target(text: str) -> str:
@@ -233,31 +236,60 @@ def changes(patch: Patch) -> list[Change]:
     return [each for each in found if each.rewrite or each.delete or each.insert]
 
 
+class Afresh:
+    """Patches that are made anew whenever they are asked for."""
+
+    def __init__(self, make: Callable[[], Iterable[Patch]]) -> None:
+        self._make = make
+
+    def __iter__(self) -> Iterator[Patch]:
+        return iter(self._make())
+
+
 class RestoreInput:
     """Patches as text for `iptables-restore --noflush`, in pieces; iterate again for the same once more.
 
-    A chain line flushes an existing chain, so each table declares all chains it touches first; a deleted chain is
+    It is made patch by patch, as it is asked for, so that the command works on the first while the next are made. A
+    chain line flushes an existing chain, so each piece declares the chains that it touches first; a deleted chain is
     flushed as well, and removed after every rule that might still have named it. Names come in descending order:
     iptables-legacy keeps chains in a sorted list, looks for the place of each new one from the front, and is done in
-    half the time. Text takes a third of the memory that rules do.
+    half the time. Of several patches nat comes first: all but the last have nothing else, or what has to be there
+    before the first Service.
     """
 
     def __init__(self, patches: Iterable[Patch]) -> None:
-        self._tables = {table: _TableText() for table in _TABLES}
-        for patch in patches:
-            for change in changes(patch):
-                patch.digests.update(self._tables[change.table].take(change))
+        self._patches = patches
+        self._begun: Iterator[str] | None = None
 
     @property
     def empty(self) -> bool:
-        return not any(self._tables.values())
+        self._begun = self._begun or iter(self)
+        first = next(self._begun, None)
+        self._begun = None if first is None else chained((first,), self._begun)
+        return first is None
 
     def __iter__(self) -> Iterator[str]:
-        for table, text in self._tables.items():
+        begun, self._begun = self._begun, None
+        return begun or self._pieces()
+
+    def _pieces(self) -> Iterator[str]:
+        tables = {table: _TableText() for table in _TABLES}
+        nat = tables["nat"]
+        begun = False
+        for patch in self._patches:
+            if any(tables.values()) and not patch.empty:
+                yield from () if begun else ("*nat\n",)
+                yield from nat.body()
+                begun = True
+            for change in changes(patch):
+                patch.digests.update(tables[change.table].take(change))
+        if begun:
+            yield from nat.rest()
+            del tables["nat"]
+        for table, text in tables.items():
             if text:
                 yield f"*{table}\n"
-                yield from text.pieces()
-                yield "COMMIT\n"
+                yield from text.rest()
 
 
 class _TableText:
@@ -265,14 +297,18 @@ class _TableText:
 
     def __init__(self) -> None:
         self._rewrite: dict[str, str] = {}
+        self._declare: list[str] = []
         self._insert: list[str] = []
         self._delete: list[str] = []
+        self._taken = False
 
     def __bool__(self) -> bool:
-        return bool(self._rewrite or self._insert or self._delete)
+        """Whether there was anything to take."""
+        return self._taken
 
     def take(self, change: Change) -> dict[ChainKey, bytes]:
         """The digests of the chains: rules are rendered once for both."""
+        self._taken = True
         digests = {}
         for chain, rules in change.rewrite.items():
             texts = [render(rule) for rule in rules]
@@ -282,15 +318,24 @@ class _TableText:
             digests[change.table, chain] = _digest(whole, len(texts))
             self._rewrite[chain] = "".join([f"-A {chain} {text}\n" for text in texts])
         self._insert += [f"-I {chain} {render(rule)}\n" for chain, rule in change.insert]
+        self._declare += change.delete
         self._delete += change.delete
         return digests
 
-    def pieces(self) -> Iterator[str]:
+    def body(self) -> Iterator[str]:
+        """The chains that came since the last call, with their rules."""
         names = sorted(self._rewrite, reverse=True)
-        yield "".join(f":{chain} - [0:0]\n" for chain in (*names, *self._delete))
-        yield from (self._rewrite[chain] for chain in names)
+        yield "".join(f":{chain} - [0:0]\n" for chain in (*names, *self._declare))
+        yield "".join([self._rewrite[chain] for chain in names])
+        self._rewrite.clear()
+        self._declare.clear()
+
+    def rest(self) -> Iterator[str]:
+        """All that is left, and the end."""
+        yield from self.body()
         yield from self._insert
         yield from (f"-X {chain}\n" for chain in self._delete)
+        yield "COMMIT\n"
 
 
 def removal(dump: str) -> str:
@@ -304,7 +349,7 @@ def removal(dump: str) -> str:
     mine = _TOP_LEVEL if kubelet else _TOP_LEVEL | {names.LOCALNET_FIREWALL}
     hooks = {(table, chain, text) for table, chain, text in lines if text and chain in _BUILT_IN}
     hooks = {hook for hook in hooks if _target(hook[2]) in mine}
-    held = _held(line for line in lines if line[2] and line not in hooks)
+    held = _held((line[0], line[2]) for line in lines if not _is_ours(line[1]) and line not in hooks)
     output: list[str] = []
     for table in _TABLES:
         found = [(chain, text) for owner, chain, text in lines if owner == table]

@@ -15,11 +15,13 @@ from typing import TypeVar
 
 import msgspec
 
-from svcagent import compile, flows, patch, skeleton
+from svcagent import compile, flows, patch, picture, skeleton
 from svcagent.compile import ChainKey
 from svcagent.dialect import Dialect
 from svcagent.dispatch import Dispatch, merge
+from svcagent.doubts import Differences
 from svcagent.patch import Installed, Patch
+from svcagent.picture import Picture
 from svcagent.resolve import Check, NodeView, Resolved, ResolvedPort, check, resolve
 from svckube.objects import EndpointSlice, Service
 from svcnet.rules import Rule
@@ -59,6 +61,7 @@ class Pipeline:
         self._known_endpoints = 0
         self._large = False
         self._installed: Installed | None = None
+        self._written: set[ChainKey] | None = None
 
     @property
     def outgrown(self) -> bool:
@@ -164,6 +167,8 @@ class Pipeline:
         """The patch is in the kernel."""
         if self._installed is not None:
             patch.applied(written, self._installed)
+        if self._written is not None:
+            self._written.update(written.rewrite, written.delete)
 
     @property
     def totals(self) -> tuple[dict[str, int], dict[str, int]]:
@@ -175,19 +180,24 @@ class Pipeline:
         """The write failed, perhaps half way: nothing is known any more."""
         self._installed = None
 
-    def differences(self, dump: str) -> dict[str, bytes]:
-        """What somebody else changed of ours: `table chain` to what stands for it now; an audit of the kernel's state.
-
-        Of a built-in chain only the rules that name chains of ours are looked at.
-        """
+    def picture(self) -> Picture:
+        """What the kernel should hold now. What is written from now on is remembered for `unwritten`."""
         if self._installed is None:
             raise RuntimeError("nothing is known to be installed: call full first")
-        found = patch.installed(dump)
-        wrong = {key for key, mine in self._installed.chains.items() if found.chains.get(key) != mine}
-        wrong |= {(hook.table, hook.chain) for hook in patch.plan({}, found, hooks=skeleton.HOOKS).insert}
-        wrong |= set(patch.stale_chains(found, self._installed.chains))
-        not_ours = set(skeleton.ENSURED) - skeleton.base(self.dialect).keys()
-        return {" ".join(key): patch.seen(found, key) for key in sorted(wrong - not_ours)}
+        self._written = set()
+        not_ours = frozenset(set(skeleton.ENSURED) - skeleton.base(self.dialect).keys())
+        return Picture(dict(self._installed.chains), not_ours)
+
+    def unwritten(self, differences: Differences) -> Differences | None:
+        """Those from the last picture that no write of ours explains; None if all was written anew, or is to be."""
+        if self._installed is None or self._written is None:
+            return None
+        written = set(map(picture.name, self._written))
+        return frozenset(each for each in differences if each[0] not in written)
+
+    def differences(self, dump: str) -> dict[str, bytes]:
+        """What a dump shows otherwise than it was written."""
+        return self.picture().differences(dump)
 
     def _shared(self, keys: Iterable[ChainKey]) -> tuple[dict[ChainKey, tuple[Rule, ...]], set[ChainKey]]:
         """Shared chains with what changed below them, and the chains below them that are gone."""

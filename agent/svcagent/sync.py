@@ -20,6 +20,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from svcagent.audit import Look, Looked, look
 from svcagent.culprits import culprits, suspects
 from svcagent.doubts import Differences, shown
 from svcagent.events import Happening, service_warning
@@ -72,14 +73,15 @@ class AddressesChanged(msgspec.Struct, frozen=True):
     """An interface of the node gained or lost an address."""
 
 
-Message: TypeAlias = Batch | RulesChanged | AddressesChanged | Stop
+Message: TypeAlias = Batch | RulesChanged | AddressesChanged | Looked | Stop
 Inbox: TypeAlias = queue.SimpleQueue[Message]
 
 
 class Agent:
     """What runs on a node. `clock` is monotonic, as `now` always is; `wall` gives Unix seconds for what people read.
 
-    `rival` says who else programs Services here now, and what to do about it; "" if nobody does.
+    `rival` says who else programs Services here now, and what to do about it; "" if nobody does. `beside` does a look
+    at the rules, and puts what it finds into the inbox; without it the loop does it itself.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Agent:
         wall: Callable[[], float] = time.time,
         announce: Callable[[Happening], None] = lambda _: None,
         rival: Callable[[], str] = lambda: "",
+        beside: Callable[[Look], None] | None = None,
     ) -> None:
         self.health = Health(patience=2 * options.sync_period)
         self._options = options
@@ -102,6 +105,7 @@ class Agent:
         self._metrics = metrics
         self._announce = announce
         self._rival = rival
+        self._beside = beside or (lambda task: self.receive(task()))
         self._conflict = ""
         self._look_at = 0.0
         self._clock = clock
@@ -185,6 +189,8 @@ class Agent:
                         family.pace.disturbed(self._clock())
             case AddressesChanged():
                 self._node_changed()
+            case Looked():
+                next(family for family in self._families if family.name == message.family).looked = message
             case list():
                 self._take(message)
 
@@ -242,6 +248,8 @@ class Agent:
                 self._pass(family, now)
             elif family.pace.audit_due(now):
                 self._audit(family, now)
+            while family.looked:  # again, if it had to be looked once more and the loop did it itself
+                self._judge(family, family.looked, now)
 
     def _pass(self, family: Family, now: float) -> None:
         full = family.pipeline is None or family.pipeline.needs_full
@@ -365,14 +373,43 @@ class Agent:
         """Does the kernel still hold what was written, on the addresses that the node has now?"""
         pipeline = self._pipeline(family)
         self._reshape(family, pipeline)
-        differences = self._differences(family, pipeline)
-        ended = self._clock()
-        family.pace.audited(ended, took=ended - now)
-        if differences - family.doubts.misread:
-            if not self._gives_way(now):
-                self._heal(family, pipeline, differences, now)
-        elif pipeline.needs_full:
+        if pipeline.needs_full:
+            family.pace.audited(now, took=0.0)
             self._request(family)
+        elif family.audited_generation and family.audited_generation == family.generation():
+            family.pace.audited(now, took=0.0)  # nobody has written anything since
+        else:
+            self._look(family, pipeline)
+
+    def _look(self, family: Family, pipeline: Pipeline) -> None:
+        family.pace.audit_begins()
+        picture = pipeline.picture()
+        self._beside(lambda: look(family.iptables, picture, family.generation, self._clock))
+
+    def _judge(self, family: Family, looked: Looked, now: float) -> None:
+        """What a look found leads to healing, to another look, or to nothing."""
+        family.looked = None
+        pipeline = self._pipeline(family)
+        family.pace.audited(self._clock(), looked.seconds)
+        if looked.error:
+            log.error("audit failed", extra=fields(family=family.name, error=looked.error))
+        found = pipeline.unwritten(looked.differences)
+        if found is None or looked.error:
+            family.suspected, family.healing = frozenset(), False
+            return
+        if looked.disturbed and found - family.doubts.misread and not family.suspected:
+            family.suspected = found
+            self._look(family, pipeline)
+            return
+        if looked.disturbed:
+            found &= family.suspected
+        healing, family.healing, family.suspected = family.healing, False, frozenset()
+        new = found - family.doubts.misread
+        family.audited_generation = 0 if looked.disturbed or new else looked.generation
+        if healing:
+            self._healed(family, found)
+        elif new and not self._gives_way(now):
+            self._heal(family, pipeline, found, now)
 
     def _gives_way(self, now: float) -> bool:
         """Whether another program serves Services here: its rules are as good as ours, but not both in turns."""
@@ -393,16 +430,6 @@ class Agent:
                 self._request(family)
         return bool(found)
 
-    def _differences(self, family: Family, pipeline: Pipeline) -> Differences:
-        """What the kernel holds otherwise than it was written; nothing where it cannot be told."""
-        if pipeline.needs_full:
-            return frozenset()
-        try:
-            return frozenset(pipeline.differences(family.iptables.dump()).items())
-        except IptablesError as error:
-            log.error("audit failed", extra=fields(family=family.name, error=error))
-            return frozenset()
-
     def _heal(self, family: Family, pipeline: Pipeline, differences: Differences, now: float) -> None:
         log.warning(
             "somebody else changed our rules: restoring them",
@@ -413,7 +440,12 @@ class Agent:
         pipeline.failed()
         self._request(family)
         self._pass(family, now)
-        after = self._differences(family, pipeline)
+        if not pipeline.needs_full:
+            family.healing = True
+            self._look(family, pipeline)
+
+    def _healed(self, family: Family, after: Differences) -> None:
+        """Takes what still differs after a healing."""
         if not family.doubts.healed(after):
             family.pace.disturbed(self._clock())
         elif after:

@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 
 from svcagent import specimens
 from svcagent.dialect import Dialect
-from svcagent.patch import Patch, RestoreInput, changes
+from svcagent.patch import Afresh, Patch, RestoreInput, changes
 from svcagent.pipeline import Pipeline
 from svcagent.resolve import NodeView
 from svckube.observe import fields
@@ -66,7 +66,7 @@ class Writer:
                     "rules that netlink cannot say: written by iptables-restore",
                     extra=fields(family=self.iptables.family, problem=error),
                 )
-        text = RestoreInput(patches())
+        text = RestoreInput(Afresh(patches))
         if text.empty:
             return None
         self._writers.append(self.iptables.restore(text))

@@ -48,6 +48,24 @@ def nameservers(resolv_conf: str) -> list[Endpoint]:
     return found
 
 
+def search_domains(resolv_conf: str) -> tuple[Name, ...]:
+    """The last `search` or `domain` line of a resolv.conf; what is no name there is skipped."""
+    found: tuple[Name, ...] = ()
+    for line in resolv_conf.splitlines():
+        words = line.split()
+        if words[:1] in (["search"], ["domain"]):
+            texts = words[1:] if words[0] == "search" else words[1:2]
+            found = tuple(name for name in map(_domain, texts) if name)
+    return found
+
+
+def _domain(text: str) -> Name:
+    try:
+        return name_of(text).lower()
+    except ValueError:
+        return b""
+
+
 def zones_of(zones: Sequence[str], ttl: int = 5, pods: PodMode = "disabled", fallthrough: Sequence[str] = ()) -> Zones:
     """The zones as `answer` wants them. CIDRs become reverse zones; without a forward zone ValueError."""
     names = [name for text in zones for name in zone_names(text)]

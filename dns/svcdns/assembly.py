@@ -13,13 +13,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from ipaddress import ip_address
-from pathlib import Path
+from pathlib import Path as File
 from typing import TypeAlias
 
 import msgspec
 
-from svcdns.addresses import nameservers
+from svcdns import wire
+from svcdns.addresses import nameservers, search_domains
 from svcdns.answer import Question, Zones
+from svcdns.autopath import Completion, Path, along, path_of_pod
 from svcdns.beyond import Beyond
 from svcdns.cache import Replies
 from svcdns.chain import Chain, Router, Said
@@ -38,6 +40,7 @@ from svcnet.links import LinkError, addresses_of
 
 # Somewhere outside, never sent to: the kernel says which of our addresses it would use (RFC 5737, RFC 3849).
 OUTSIDE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
+RESOLV_CONF = "/etc/resolv.conf"
 PATIENCE = 5.0  # seconds for queries that still wait where a changed configuration will not ask any more
 
 Way: TypeAlias = tuple[Cache | None, tuple[tuple[Forward, tuple[Upstream, ...]], ...], bool, Errors | None]
@@ -80,10 +83,8 @@ class Assembly:
     def watch(self, before: Assembly | None) -> list[Watched]:
         """Takes over or begins to watch the clusters that are served; returns those begun."""
         begun = []
-        for block in self.settings.blocks:
-            source = block.kubernetes
-            if source is None or source in self.watched:
-                continue
+        wanted = [source for block in self.settings.blocks for source in _sources(block)]
+        for source in dict.fromkeys(wanted):
             if before is not None and source in before.watched:
                 self.watched[source] = before.watched[source]
                 continue
@@ -110,13 +111,14 @@ class Assembly:
             for chain in router.chains:
                 # What a CNAME leads to is asked at the address where the query came in, of whichever block has it.
                 chain.responder.again = partial(_again, self.routers, place)
+                chain.step = partial(_step, self.routers, place)
 
     def front(self, place: Place) -> tuple[WireCache, str]:
         """The cache that the sockets of an address may answer from, and the zone whose metrics that counts for."""
         chains = {running.chain: running for running in self.blocks}
         for text, chain in self.routers[place].zones.values():
             running = chains[chain]
-            if chain.is_plain and running.watched is not None:
+            if chain.is_the_same_to_all and running.watched is not None:
                 return chain.responder.cache, text
         return WireCache(), "."
 
@@ -145,10 +147,15 @@ class Assembly:
                 watched.source.zones, local=_local(one for place in places for one in place)
             )
         cluster = watched.cluster if watched is not None else Nothing()
-        cache = watched.cache(zones, block.loadbalance) if watched is not None else WireCache()
-        responder = Responder(cluster, zones, self._tally, self._beyond(block, before), shuffle, cache)
+        denials = block.autopath is None
+        cache = watched.cache(zones, block.loadbalance, denials) if watched is not None else WireCache()
+        beyond = self._beyond(block, before)
+        responder = Responder(cluster, zones, self._tally, beyond, shuffle, cache, keeps_denials=denials)
         table = Table(block.hosts) if block.hosts is not None else None
-        chain = Chain(responder, self._tally, hosts=table, rewrites=block.rewrites, log=block.log)
+        completion = self._completion(block)
+        chain = Chain(
+            responder, self._tally, hosts=table, rewrites=block.rewrites, log=block.log, completion=completion
+        )
         if block.transfers:
 
             def transfer(packet: bytes, peer: str) -> Iterator[bytes] | None:
@@ -159,6 +166,24 @@ class Assembly:
         if block.hosts is not None:
             read_hosts(running, block.hosts, self._tally)
         return running
+
+    def _completion(self, block: ServerBlock) -> Completion | None:
+        """What goes along search paths. Nothing does where pods are not known, as in CoreDNS."""
+        wanted = block.autopath
+        if wanted is None:
+            return None
+        if wanted.path:
+            path = _search(wanted.path)
+            return Completion(wanted.zones, along(path)) if path else None
+        source = wanted.pods or block.kubernetes
+        if source is None or not (source.node or source.zones.pods == "verified"):
+            return None
+        index, more = self.watched[source].cluster.index, _search(RESOLV_CONF)
+
+        def find(lower: Name, client: bytes) -> Path | None:
+            return path_of_pod(lower, source.zones, index.namespaces_at(client), more)
+
+        return Completion(wanted.zones, find)
 
     def _beyond(self, block: ServerBlock, before: Assembly | None) -> Beyond | None:
         if not block.forwards:
@@ -184,13 +209,35 @@ def _untold(question: Question, rcode: int, error: Exception) -> None:
     """Without the plugin `errors` a failure is the client's to see."""
 
 
+def _sources(block: ServerBlock) -> Iterator[Source]:
+    """The clusters that a block speaks of."""
+    if block.kubernetes is not None:
+        yield block.kubernetes
+    if block.autopath is not None and block.autopath.pods is not None:
+        yield block.autopath.pods
+
+
+def _step(routers: dict[Place, Router], place: Place, query: wire.Query, via: Via) -> Said:
+    return routers[place].step(query, via)
+
+
+def _search(path: str) -> tuple[Name, ...]:
+    """The search path of a resolv.conf; the node's own may be missing. OSError for another that cannot be read."""
+    try:
+        return search_domains(File(path).read_text(errors="replace"))
+    except OSError as error:
+        if path == RESOLV_CONF:
+            return ()
+        raise OSError(f"autopath: {path}: {error.strerror}") from error
+
+
 def _again(routers: dict[Place, Router], place: Place, packet: bytes, via: Via) -> Said:
     return routers[place].respond(packet, via)
 
 
 def read_hosts(running: Running, options: Hosts, tally: Tally) -> None:
     """Reads the hosts file if it changed since it was last read; one that cannot be read is an empty one."""
-    path = Path(options.path)
+    path = File(options.path)
     try:
         status = path.stat()
         seen = status.st_mtime_ns, status.st_size
@@ -215,7 +262,7 @@ def _upstreams(forward: Forward) -> tuple[Upstream, ...]:
             found.append(one)
             continue
         try:
-            named = nameservers(Path(one).read_text(errors="replace"))
+            named = nameservers(File(one).read_text(errors="replace"))
         except OSError as error:
             raise OSError(f"forward: {one}: {error.strerror}") from error
         if not named:

@@ -2,21 +2,22 @@
 
 In: the octets of one message and how it came. Out: what `Responder.respond` gives. The block is the one with the
 longest zone that the name is in; a name in none is REFUSED. Within a block, in CoreDNS's order: the log, the look-out
-for loops, `rewrite`, `hosts`, then the responder, which knows the cluster, the cache and the upstreams.
+for loops, `rewrite`, `autopath`, `hosts`, then the responder, which knows the cluster, the cache and the upstreams.
 
-A block without log, rewrite and hosts hands its messages to the responder unread, and its replies may be given out by
-the sockets' cache without a call to here.
+A block without log, rewrite, autopath and hosts hands its messages to the responder unread. Without log, rewrite and
+hosts its replies may be given out by the sockets' cache without a call to here.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from time import perf_counter
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from svcdns import report, wire
 from svcdns.answer import Reply
+from svcdns.autopath import Completion, gone_along
 from svcdns.hosts import Table
 from svcdns.records import LONGEST_NAME, REFUSED, Name
 from svcdns.respond import Responder
@@ -26,12 +27,17 @@ from svcdns.tally import Tally, Via
 from svcdns.transfer import Whole
 
 Said: TypeAlias = bytes | Awaitable[bytes] | None
+Step: TypeAlias = Callable[[wire.Query, Via], Said]
+Steps: TypeAlias = Generator[wire.Query, bytes | None, bytes | None]
 
 _LONGEST_QUESTION = 12 + LONGEST_NAME
 
 
 class Chain:
-    """`hosts` may be replaced while it runs. `probe`: the name by which `loop` would see its own question come back."""
+    """`hosts` may be replaced while it runs. `probe`: the name by which `loop` would see its own question come back.
+
+    `step` answers what a question is tried as along a search path.
+    """
 
     def __init__(
         self,
@@ -41,8 +47,10 @@ class Chain:
         hosts: Table | None = None,
         rewrites: Sequence[Rewrite] = (),
         log: Sequence[LogRule] = (),
+        completion: Completion | None = None,
     ) -> None:
         self.responder = responder
+        self.step: Step = self.answered
         self.hosts = hosts
         self.probe: Name | None = None
         self.seen: Callable[[], None] = lambda: None
@@ -50,10 +58,16 @@ class Chain:
         self._tally = tally
         self._rewrites = rewrites
         self._log = log
+        self._completion = completion
 
     @property
     def is_plain(self) -> bool:
         """Whether replies about the cluster are the responder's own, told to nobody."""
+        return self.is_the_same_to_all and self._completion is None
+
+    @property
+    def is_the_same_to_all(self) -> bool:
+        """Whether what the responder keeps may be given out as it is."""
         return self.hosts is None and not self._rewrites and not self._log
 
     def respond(self, packet: bytes, via: Via) -> Said:
@@ -72,8 +86,9 @@ class Chain:
         said = self._rewritten(query, via)
 
         def told(reply: bytes) -> bytes:
-            if report.is_told(self._log, query.question, reply):
-                sys.stdout.write(report.line(query, via, peer, reply, perf_counter() - began) + "\n")
+            if rule := report.rule_for(self._log, query.question, reply):
+                exchange = report.Exchange(query, via, peer, reply, perf_counter() - began)
+                sys.stdout.write(report.line(rule.format, exchange) + "\n")
                 sys.stdout.flush()
             return reply
 
@@ -82,12 +97,33 @@ class Chain:
     def _rewritten(self, query: wire.Query, via: Via) -> Said:
         found = rewritten(query, self._rewrites) if self._rewrites else None
         if found is None:
-            return self._from_hosts(query, via)
+            return self._completed(query, via)
         inner, back = found
         limit = wire.TCP_LIMIT if via.proto == "tcp" else query.udp_limit
-        return _then(self._from_hosts(inner, via), lambda reply: turned_back(reply, query, inner, back, limit))
+        return _then(self._completed(inner, via), lambda reply: turned_back(reply, query, inner, back, limit))
 
-    def _from_hosts(self, query: wire.Query, via: Via) -> Said:
+    def _completed(self, query: wire.Query, via: Via) -> Said:
+        names = self._completion.names(query, via.client) if self._completion is not None else []
+        if len(names) < 2:
+            return self.answered(query, via)
+        began, client, is_stranger = perf_counter(), via.client, via.is_stranger
+        limit = wire.TCP_LIMIT if via.proto == "tcp" else query.udp_limit
+        steps = gone_along(query, names, limit, lambda: self._tally.count("autopath_success", via.server))
+
+        def counted(reply: bytes) -> bytes:
+            seconds = perf_counter() - began
+            self._tally.reply(via, query.question.type, reply[3] & 0xF, len(query.packet), len(reply), seconds)
+            return reply
+
+        def ask(inner: wire.Query) -> Said:
+            own = Via(via.server, via.proto, via.family, via.zone, is_counted=False)
+            own.client, own.is_stranger = client, is_stranger
+            return self.step(inner, own)
+
+        return _then(_driven(steps, ask), counted)
+
+    def answered(self, query: wire.Query, via: Via) -> Said:
+        """The reply by `hosts` and the responder."""
         reply = self.hosts.answer(query.question) if self.hosts is not None and query.klass == wire.IN else None
         if reply is None:
             return self.responder.respond(query.packet, via)
@@ -95,6 +131,27 @@ class Chain:
         said = self.responder.written(query, reply, via)
         self._tally.reply(via, query.question.type, reply.rcode, len(query.packet), len(said), perf_counter() - began)
         return said
+
+
+def _driven(steps: Steps, ask: Callable[[wire.Query], Said]) -> Said:
+    """Puts the queries of `steps` one after the other; without a task as long as replies come at once."""
+    try:
+        said = ask(next(steps))
+        while said is None or isinstance(said, bytes):
+            said = ask(steps.send(said))
+    except StopIteration as end:
+        return cast(bytes | None, end.value)
+    return _driven_on(steps, ask, said)
+
+
+async def _driven_on(steps: Steps, ask: Callable[[wire.Query], Said], said: Awaitable[bytes]) -> bytes:
+    waiting: Said = said
+    try:
+        while True:
+            found = waiting if waiting is None or isinstance(waiting, bytes) else await waiting
+            waiting = ask(steps.send(found))
+    except StopIteration as end:
+        return cast(bytes | None, end.value) or b""
 
 
 def _then(said: Said, step: Callable[[bytes], bytes]) -> Said:
@@ -128,6 +185,11 @@ class Router:
         if text != via.zone or via.wants_peer:
             via = self._via(via, text)
         return chain.respond(packet, via)
+
+    def step(self, query: wire.Query, via: Via) -> Said:
+        """The reply to a query of our own, by the same choice, past log and `rewrite`; None where no block has it."""
+        found = self._found(query.packet)
+        return found[1].answered(query, via) if found is not None else None
 
     def transfer(self, packet: bytes, peer: str) -> Iterator[bytes] | None:
         """The messages of a zone transfer, None if that is not what is asked for, or nobody here may have it."""

@@ -34,6 +34,7 @@ from svcdns.plugins import settings_of
 from svcdns.settings import Settings
 from svcdns.tally import Tally
 from svcdns.top import top
+from svckube import memory
 from svckube.access import AccessError
 from svckube.observe import log_to, registry
 
@@ -45,6 +46,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """The program; `words` are argv without the name. Returns the exit status."""
     command = parse(sys.argv[1:] if words is None else words, version("svcplane"))
     log_to(sys.stderr)
+    memory.keep_together()
     try:
         match command:
             case Run():

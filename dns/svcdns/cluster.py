@@ -26,8 +26,8 @@ class Meter(Protocol):
 class Cluster:
     """`on_synced` is called once, when every kind watched has been listed.
 
-    Pods are watched if `pods`, EndpointSlices if `endpoints`. Of other namespaces than `namespaces`, if any are given,
-    nothing is known. `pod_names` and `ignore_empty` as for `index.service_records`.
+    Pods are watched if `pods`, EndpointSlices if `endpoints`, nothing but Pods if `only_pods`. Of other namespaces than
+    `namespaces`, if any are given, nothing is known. `pod_names` and `ignore_empty` as for `index.service_records`.
 
     What changes is made light here (`slimmer`); what is listed should be light when it comes. Of `caches` is forgotten
     what changes have made untrue; asked for at each change.
@@ -44,11 +44,12 @@ class Cluster:
         endpoints: bool = True,
         ignore_empty: bool = False,
         namespaces: frozenset[str] = frozenset(),
+        only_pods: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         wanted = {EndpointSlice: endpoints, Pod: pods}
         kinds: tuple[type[KubeObject], ...] = (Service, EndpointSlice, Namespace, Pod)
-        self.kinds = tuple(kind for kind in kinds if wanted.get(kind, True))
+        self.kinds = (Pod,) if only_pods else tuple(kind for kind in kinds if wanted.get(kind, True))
         self.index = Index(pod_names, ignore_empty)
         self.synced = False
         self._store = Store(self.kinds)

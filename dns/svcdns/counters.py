@@ -35,6 +35,7 @@ COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
         "Questions about other names than the cluster's, by strangers.",
         ("server", "zone", "view"),
     ),
+    "autopath_success": ("Questions answered with what was found along a search path.", ("server",)),
     "rrl_responses_exceeded": ("Replies cut or dropped: too many to one network of strangers.", ("server",)),
     "dns_do_requests": ("Queries with DO.", ("server", "zone", "view")),
     "nodecache_setup_errors": ("Failures to lead a node's questions here.", ("errortype",)),

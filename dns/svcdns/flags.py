@@ -63,6 +63,8 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     add("--cache-denial", metavar=capacity, help="the same for names and types that do not exist")
     add("--prefetch", metavar="COUNT [DURATION [N%]]", help="fetch anew what is asked so often before it expires")
     add("--serve-stale", nargs="?", const="", metavar="DURATION [MODE]", help="what expired, while upstreams are away")
+    whose = "go along search paths for clients: @kubernetes (with --pods verified), or a resolv.conf that has one"
+    add("--autopath", metavar="@kubernetes|FILE", help=whose)
     add("--hosts", metavar="FILE", help="names from a hosts file first; others fall through")
     add("--rewrite", action="append", default=[], metavar="RULE", help="'name exact OLD NEW', 'name suffix OLD NEW'")
     add("--log", action="store_true", help="a line for each query on standard output, as CoreDNS writes it")
@@ -146,6 +148,7 @@ def _directives(found: argparse.Namespace) -> list[Directive | None]:
         Directive("errors", (), "--errors", 0),
         forward,
         cache,
+        Directive("autopath", (found.autopath,), "--autopath", 0) if found.autopath else None,
         Directive("hosts", (found.hosts,), "--hosts", 0, (_line("fallthrough", ""),)) if found.hosts else None,
         *(Directive("rewrite", tuple(rule.split()), "--rewrite", 0) for rule in found.rewrite),
         Directive("log", (), "--log", 0) if found.log else None,

@@ -10,7 +10,7 @@ address of a name that the other two mention. A message that does not parse is r
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from struct import Struct
 
 import msgspec
@@ -34,7 +34,7 @@ from svcdns.records import (
     Record,
     name_at,
 )
-from svcdns.wire import IN, BadMessageError, Query
+from svcdns.wire import IN, BadMessageError, Query, write
 
 DNAME, RRSIG = 39, 46
 _NAPTR, _KX, _RP, _AFSDB = 35, 36, 17, 18
@@ -92,6 +92,18 @@ def read(packet: bytes, question: Question) -> Foreign:
     answer, authority, additional = _relevant(question, *sections)
     reply = Reply(flags & 0xF, "an upstream says so", answer, authority, additional, False, bool(flags & _TC))
     return Foreign(reply, flags)
+
+
+def retold(packet: bytes, query: Query, inner: Query, change: Callable[[Reply], Reply], limit: int) -> bytes:
+    """The reply to `inner`, changed, as the reply to `query`. One that cannot be read goes on by its header alone."""
+    try:
+        found = read(packet, inner.question)
+    except BadMessageError:
+        return packet[:4] + bytes(8)
+    reply = msgspec.structs.replace(change(found.reply), authoritative=bool(found.flags & AA))
+    said = write(query, reply, limit)
+    flags = int.from_bytes(said[2:4]) | int.from_bytes(packet[2:4]) & (RA | AD)
+    return said[:2] + flags.to_bytes(2) + said[4:]
 
 
 def _section(packet: bytes, at: int, count: int) -> tuple[list[Record], int]:

@@ -39,11 +39,12 @@ class Table:
         if not self._is_ours(question.lower):
             return None
         found = self._at(question.lower)
-        if not found:
-            if options.fallthrough is not None and _is_below(question.lower, options.fallthrough):
-                return None
-            return Reply(SERVFAIL, "not in the hosts file", authoritative=False)
         size = {A: 4, AAAA: 16}.get(question.type, 0)
+        falls = options.fallthrough is not None and _is_below(question.lower, options.fallthrough)
+        if falls and (not found or (options.unsupported and not size)):
+            return None
+        if not found:
+            return Reply(SERVFAIL, "not in the hosts file", authoritative=False)
         return self._reply(question, [address for address in found if len(address) == size])
 
     def _reply(self, question: Question, data: Iterable[bytes]) -> Reply:

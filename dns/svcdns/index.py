@@ -25,7 +25,7 @@ from svcdns.records import LONGEST_LABEL, Name, name_of, packed
 from svckube.objects import Endpoint, EndpointSlice, KubeObject, Namespace, Pod, Service
 from svckube.store import Change, Store
 
-MOST_RECENT = 16384  # targets whose records are kept made
+MOST_RECENT = 4096  # targets whose records are kept made
 NO_PORT = -1  # stands for "no ports given": the endpoint has addresses, but no SRV records
 
 
@@ -190,7 +190,7 @@ class Index:
         self._recent, self._recent_whole = _Recent(), _Recent()
         self._by_cluster_ip: dict[bytes, Keys] = {}
         self._by_endpoint: dict[bytes, Keys] = {}
-        self._pods: dict[tuple[str, bytes], int] = {}
+        self._pods: dict[bytes, Keys] = {}  # of each address the pods' namespaces, sorted, as often as there are pods
 
     def service(self, key: str) -> ServiceRecords | None:
         """The records of `namespace/name`, None if there is no such Service."""
@@ -227,7 +227,11 @@ class Index:
 
     def has_pod(self, namespace: str, address: bytes) -> bool:
         """Whether a Pod of this namespace has the address. Always False if Pods are not watched."""
-        return (namespace, address) in self._pods
+        return namespace in _keys(self._pods.get(address))
+
+    def namespaces_at(self, address: bytes) -> tuple[str, ...]:
+        """The namespaces of the Pods that have the address: one, unless it is a node's."""
+        return tuple(dict.fromkeys(_keys(self._pods.get(address))))
 
     def has_endpoint(self, address: bytes) -> bool:
         """Whether an endpoint of any service has the address."""
@@ -308,14 +312,17 @@ class Index:
 
     def _pod(self, change: Change) -> bool:
         old, new = _places(change.old), _places(change.new)
-        for place in old:
-            self._pods[place] -= 1
-        for place in new:
-            self._pods[place] = self._pods.get(place, 0) + 1
-        for place in old:
-            if not self._pods[place]:
-                del self._pods[place]
+        for namespace, address in old - new:
+            rest = list(_keys(self._pods.pop(address)))
+            rest.remove(namespace)
+            self._put_pods(address, rest)
+        for namespace, address in new - old:
+            self._put_pods(address, sorted((*_keys(self._pods.get(address)), namespace)))
         return old != new
+
+    def _put_pods(self, address: bytes, namespaces: list[str]) -> None:
+        if namespaces:
+            self._pods[address] = namespaces[0] if len(namespaces) == 1 else tuple(namespaces)
 
 
 def _cluster_ips(records: ServiceRecords | None) -> set[bytes]:

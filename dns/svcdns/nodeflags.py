@@ -48,6 +48,8 @@ class NodeLocal(msgspec.Struct, frozen=True):
     reload: bool = False
     pidfile: str = ""
     stale: float = 3600.0
+    node_name: str = ""
+    kubeconfig: str = ""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -83,6 +85,10 @@ def add(parser: argparse.ArgumentParser) -> None:
     add("--pidfile", default="", metavar="FILE", help="gets the process's number")
     stale = "expired answers may be given out so long while upstreams are away, where the Corefile does not say; 1h"
     add("--serve-stale", type=_seconds, default=3600.0, metavar="DURATION", help=stale)
+    node = "for autopath @kubernetes: whose Pods to watch; by default the environment's NODE_NAME"
+    add("--node-name", default="", metavar="NAME", help=node)
+    account = "for the same: how to reach the API server; by default the service account of our pod"
+    add("--kubeconfig", default="", metavar="FILE", help=account)
     roles = parser.add_mutually_exclusive_group()
     roles.add_argument("--guard", action="store_true", help="undo what the process here made, should it die; no more")
     roles.add_argument("--cleanup", action="store_true", help="undo what one made that has died")
@@ -136,6 +142,8 @@ def nodelocal_of(found: argparse.Namespace) -> NodeLocal:
         reload=found.reload_with_signal,
         pidfile=found.pidfile,
         stale=found.serve_stale,
+        node_name=found.node_name,
+        kubeconfig=found.kubeconfig,
     )
 
 

@@ -20,12 +20,15 @@ from pathlib import Path
 import msgspec
 
 from svcdns import guardian
+from svcdns.addresses import served
 from svcdns.diversion import Diversion, DiversionError, diversion_of
 from svcdns.guardian import GOODBYE, Guarded
 from svcdns.local import is_trusted, user_of
+from svcdns.names import is_reverse
 from svcdns.nodeflags import NodeLocal
 from svcdns.pillars import Pillars, filled, variable_of
-from svcdns.settings import Cache, Reload, Settings
+from svcdns.records import name_of
+from svcdns.settings import ROOT, Autopath, Cache, Reload, ServerBlock, Settings, Source
 from svcdns.tally import Tally
 from svckube.observe import fields
 
@@ -34,6 +37,8 @@ VERIFY_SECONDS = 1.0  # an upstream's, before the cache says what is stale
 POLL_SECONDS = 10.0  # node-cache's, where it reloads without the plugin
 _ERRORS = ("iptables", "iptables_lock", "interface_add", "interface_check", "configmap")
 _DEFAULT_MAP = "/etc/kube-dns"
+CLUSTER_DOMAIN = "cluster.local"
+PODS_SECONDS = 1.0  # the API server may be away when a node starts
 
 _log = logging.getLogger(__name__)
 
@@ -102,7 +107,8 @@ class Node:
         if not path:
             raise ValueError(f"--conf is required: there is no {options.template}")
         settings, digest = self._read(path, self._filled)
-        return adapted(settings, options), digest
+        node_name = options.node_name or os.environ.get("NODE_NAME", "")
+        return adapted(settings, msgspec.structs.replace(options, node_name=node_name)), digest
 
     def _filled(self, template: str) -> str:
         options = self.options
@@ -217,7 +223,8 @@ class Node:
 
 def adapted(settings: Settings, options: NodeLocal) -> Settings:
     """What this mode does unless the Corefile says otherwise: expired answers while upstreams are away, and listening
-    on its own addresses alone, since others on a node have DNS servers of theirs.
+    on its own addresses alone, since others on a node have DNS servers of theirs. Search paths are those of the Pods on
+    this node; ValueError where nobody says which node it is.
     """
 
     def stale(cache: Cache | None) -> Cache | None:
@@ -227,10 +234,26 @@ def adapted(settings: Settings, options: NodeLocal) -> Settings:
 
     own = options.addresses
     blocks = tuple(
-        msgspec.structs.replace(block, cache=stale(block.cache), bind=block.bind or own) for block in settings.blocks
+        msgspec.structs.replace(
+            block, cache=stale(block.cache), bind=block.bind or own, autopath=_of_node(block, options)
+        )
+        for block in settings.blocks
     )
     reload = settings.reload or (Reload(POLL_SECONDS, 0.0) if options.reload else None)
     return Settings(blocks, reload)
+
+
+def _of_node(block: ServerBlock, options: NodeLocal) -> Autopath | None:
+    """What the block says of search paths; where it knows no Pods itself, those of this node."""
+    wanted = block.autopath
+    if wanted is None or wanted.path or block.kubernetes is not None:
+        return wanted
+    if not options.node_name:
+        raise ValueError("autopath @kubernetes: say which node this is, by --node-name or the variable NODE_NAME")
+    names = [zone for zone in wanted.zones if zone != ROOT and not is_reverse(zone)]
+    zones = served(names or [name_of(CLUSTER_DOMAIN)], 5, "disabled", ())
+    source = Source(options.kubeconfig, "", zones, startup_timeout=PODS_SECONDS, node=options.node_name)
+    return msgspec.structs.replace(wanted, pods=source)
 
 
 def _checked(step: Callable[[], int | None]) -> None:

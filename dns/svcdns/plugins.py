@@ -32,8 +32,12 @@ from svcdns.plugin_forward import forward
 from svcdns.plugin_kubernetes import kubernetes
 from svcdns.records import Name, name_of, text_of
 from svcdns.settings import (
+    CLASSES,
+    COMBINED,
+    COMMON,
     DNS_PORT,
     ROOT,
+    Autopath,
     Consolidated,
     Errors,
     Hosts,
@@ -48,11 +52,10 @@ from svcdns.settings import (
 
 HEALTH, READY, PROMETHEUS = ":8080", ":8181", "localhost:9153"
 SHORTEST_RELOAD, SHORTEST_JITTER = 2.0, 1.0
-CLASSES = ("success", "denial", "error", "all")
 
 OF_COREDNS = frozenset(
     (
-        *("acl", "any", "auto", "autopath", "azure", "bufsize", "cancel", "chaos", "clouddns", "debug", "dns64"),
+        *("acl", "any", "auto", "azure", "bufsize", "cancel", "chaos", "clouddns", "debug", "dns64"),
         *("dnssec", "dnstap", "erratic", "etcd", "file", "geoip", "grpc", "grpc_server", "header", "https", "https3"),
         *("k8s_external", "local", "metadata", "minimal", "multisocket", "nomad", "nsid", "on", "pprof", "proxyproto"),
         *("quic", "root", "route53", "secondary", "shed", "sign", "template", "timeouts", "tls", "trace"),
@@ -147,6 +150,14 @@ def _bind(directive: Directive, zones: tuple[Name, ...], found: Found) -> None:
     options(directive, {"except": excepted})
 
 
+def _autopath(directive: Directive, zones: tuple[Name, ...], found: Found) -> None:
+    *own, source = any_number(directive)
+    options(directive, {})
+    if source.startswith("@") and source != "@kubernetes":
+        raise directive.error(f"autopath: {source[1:]} knows no search paths; there is: @kubernetes, or a resolv.conf")
+    found["autopath"] = Autopath(names(directive, own) or zones, "" if source.startswith("@") else source)
+
+
 def _cache(directive: Directive, zones: tuple[Name, ...], found: Found) -> None:
     found["cache"] = cache(directive, zones)
 
@@ -186,12 +197,12 @@ def _consolidate(line: Line, found: Found) -> None:
 
 def _log(directive: Directive, zones: tuple[Name, ...], found: Found) -> None:
     words = directive.args
+    form = COMMON
     if words and "{" in words[-1]:
-        if words[-1] != "{common}":
-            raise directive.error(f"log: the format {words[-1]!r} is not there; there is: {{common}}")
+        form = words[-1].replace("{common}", COMMON).replace("{combined}", COMBINED)
         words = words[:-1]
     classes = options(directive, {"class": _classes}).get("classes", frozenset({"all"}))
-    rules = tuple(LogRule(zone, classes) for zone in names(directive, words) or (ROOT,))
+    rules = tuple(LogRule(zone, classes, form) for zone in names(directive, words) or (ROOT,))
     found["log"] = found.get("log", ()) + rules
 
 
@@ -247,6 +258,8 @@ def _hosts(directive: Directive, zones: tuple[Name, ...], found: Found) -> None:
             raise line.error(f"unknown property '{line.name}' of hosts: entries stand above fallthrough")
         else:
             inline.append(" ".join((line.name, *line.args)))
+    if said.get("unsupported") and "fallthrough" not in said:
+        raise directive.error("fallthrough_unsupported requires fallthrough")
     found["hosts"] = Hosts(path, own or zones, tuple(inline), **said)
 
 
@@ -260,6 +273,7 @@ def _hosts_fallthrough(line: Line, found: Found) -> None:
 
 _HOSTS_OPTIONS = {
     "fallthrough": _hosts_fallthrough,
+    "fallthrough_unsupported": flag("unsupported", True),
     "no_reverse": flag("reverse", False),
     "reload": seconds("reload"),
     "ttl": _hosts_ttl,
@@ -332,6 +346,7 @@ def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
 
 
 _PLUGINS: dict[str, Callable[[Directive, tuple[Name, ...], Found], None]] = {
+    "autopath": _autopath,
     "bind": _bind,
     "cache": _cache,
     "errors": _errors,

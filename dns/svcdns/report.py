@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from typing import NamedTuple
 
 from svcdns.answer import Question
 from svcdns.names import labels_above
@@ -22,7 +24,6 @@ from svckube.observe import fields
 MOST_A_SECOND = 20  # failures told one by one
 
 _FLAGS = {0x8000: "qr", 0x400: "aa", 0x200: "tc", 0x100: "rd", 0x80: "ra", 0x40: "z", 0x20: "ad", 0x10: "cd"}
-CLASSES = ("success", "denial", "error", "all")
 _CLASSES = {1: "IN", 3: "CH", 4: "HS", 255: "ANY"}
 
 _log = logging.getLogger(__name__)
@@ -36,36 +37,74 @@ def class_of(said: bytes) -> str:
     return "denial" if rcode == NXDOMAIN else "error"
 
 
-def is_told(rules: Iterable[LogRule], question: Question, said: bytes) -> bool:
-    """Whether a rule wants a line about this reply."""
-    kind = class_of(said)
-    return any(
-        labels_above(question.lower, rule.zone) is not None and ("all" in rule.classes or kind in rule.classes)
-        for rule in rules
-    )
+def rule_for(rules: Iterable[LogRule], question: Question, said: bytes) -> LogRule | None:
+    """The rule that tells of this reply. The first whose zone it is decides, also that nothing is told."""
+    for rule in rules:
+        if labels_above(question.lower, rule.zone) is not None:
+            return rule if "all" in rule.classes or class_of(said) in rule.classes else None
+    return None
 
 
-def line(query: Query, via: Via, peer: tuple[str, int], said: bytes, seconds: float) -> str:
-    """CoreDNS's common log format."""
-    host, port = peer
+class Exchange(NamedTuple):
+    """A query and the reply to it. `peer` is the client's address and port, `seconds` what it took."""
+
+    query: Query
+    via: Via
+    peer: tuple[str, int]
+    said: bytes
+    seconds: float
+
+
+def line(form: str, exchange: Exchange) -> str:
+    """A line of CoreDNS's `log` in this format. A label of the metadata plugin, `{/...}`, is `-`."""
+    return "[INFO] " + "".join(one if isinstance(one, str) else one(exchange) for one in _pieces(form))
+
+
+def _host(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def _local(via: Via) -> str:
+    return via.server.removeprefix("dns://").rpartition(":")[0] or "[::]"
+
+
+def _rcode(said: bytes) -> str:
+    return RCODE_NAMES.get(said[3] & 0xF, str(said[3] & 0xF))
+
+
+def _flags(said: bytes) -> str:
     flags = int.from_bytes(said[2:4])
-    question, edns = query.question, query.edns
-    size = "65535" if via.proto == "tcp" else str(query.udp_limit)
-    asked = " ".join(
-        (
-            TYPE_NAMES.get(question.type, f"TYPE{question.type}"),
-            _CLASSES.get(query.klass, f"CLASS{query.klass}"),
-            text_of(question.lower),
-            via.proto,
-            str(len(query.packet)),
-            "true" if edns is not None and edns.dnssec_ok else "false",
-            size,
-        )
-    )
-    rcode = RCODE_NAMES.get(flags & 0xF, str(flags & 0xF))
-    names = ",".join(name for bit, name in _FLAGS.items() if flags & bit)
-    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return f'[INFO] {where} - {query.id} "{asked}" {rcode} {names} {len(said)} {seconds:.9f}s'
+    return ",".join(name for bit, name in _FLAGS.items() if flags & bit)
+
+
+def _true(value: bool) -> str:
+    return "true" if value else "false"
+
+
+_LABELS: Mapping[str, Callable[[Exchange], str]] = {
+    "{remote}": lambda it: _host(it.peer[0]),
+    "{port}": lambda it: str(it.peer[1]),
+    "{local}": lambda it: _local(it.via),
+    "{proto}": lambda it: it.via.proto,
+    "{type}": lambda it: TYPE_NAMES.get(it.query.question.type, f"TYPE{it.query.question.type}"),
+    "{class}": lambda it: _CLASSES.get(it.query.klass, f"CLASS{it.query.klass}"),
+    "{name}": lambda it: text_of(it.query.question.lower),
+    "{size}": lambda it: str(len(it.query.packet)),
+    "{>id}": lambda it: str(it.query.id),
+    "{>opcode}": lambda it: str(it.query.flags >> 11 & 0xF),
+    "{>do}": lambda it: _true(it.query.edns is not None and it.query.edns.dnssec_ok),
+    "{>bufsize}": lambda it: "65535" if it.via.proto == "tcp" else str(it.query.udp_limit),
+    "{>rflags}": lambda it: _flags(it.said),
+    "{rcode}": lambda it: _rcode(it.said),
+    "{rsize}": lambda it: str(len(it.said)),
+    "{duration}": lambda it: f"{it.seconds:.9f}s",
+}
+_LABEL = re.compile("(" + "|".join(map(re.escape, _LABELS)) + r"|\{/[^{}]*\})")
+
+
+@cache
+def _pieces(form: str) -> tuple[str | Callable[[Exchange], str], ...]:
+    return tuple(_LABELS.get(one, "-" if one.startswith("{/") else one) for one in _LABEL.split(form))
 
 
 class Troubles:

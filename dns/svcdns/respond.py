@@ -21,7 +21,7 @@ from svcdns.answer import LONGEST_CHAIN, Chase, Elsewhere, Question, Reply, Zone
 from svcdns.beyond import Beyond
 from svcdns.index import Index
 from svcdns.names import labels_above
-from svcdns.records import AAAA, REFUSED, SOA, A, Record, text_of
+from svcdns.records import AAAA, NOERROR, REFUSED, SOA, A, Record, text_of
 from svcdns.tally import Tally, Via
 from svcdns.wirecache import Dated, Kept, Turning, WireCache
 from svckube.observe import fields
@@ -46,7 +46,7 @@ class Responder:
     """Answers with what `cluster` knows at that moment. `shuffle` works in place; None keeps the order.
 
     `cache` is filled here, with what depends on the cluster alone; who changes the cluster has to empty it. `again`
-    answers what a CNAME leads to.
+    answers what a CNAME leads to. Without `keeps_denials` it holds only what is so for every client.
     """
 
     def __init__(
@@ -57,6 +57,8 @@ class Responder:
         beyond: Beyond | None,
         shuffle: Shuffle | None,
         cache: WireCache,
+        *,
+        keeps_denials: bool = True,
     ) -> None:
         self._cluster = cluster
         self._zones = zones
@@ -64,6 +66,7 @@ class Responder:
         self._beyond = beyond
         self._shuffle = shuffle
         self.cache = cache
+        self._keeps_denials = keeps_denials
         self.again: Respond = self.respond
 
     def respond(self, packet: bytes, via: Via) -> bytes | Awaitable[bytes] | None:
@@ -88,6 +91,7 @@ class Responder:
                 outcome.service is not None
                 and via.proto == "udp"
                 and query.is_common
+                and (self._keeps_denials or outcome.rcode == NOERROR)
                 and self.cache.is_wanted(packet[2:])
             ):
                 self._keep(query, outcome, outcome.service, said)

@@ -7,14 +7,13 @@ labels, in any case.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import msgspec
 
 from svcdns import foreign, wire
-from svcdns.answer import Question
+from svcdns.answer import Question, Reply
 from svcdns.names import labels_above
 from svcdns.records import CNAME, LONGEST_NAME, MX, NS, PTR, SRV, Name, Record
 from svcdns.settings import Rewrite
@@ -72,22 +71,15 @@ def _way_back(rule: Rewrite, asked: Name, changed: Name) -> Back:
 
 def turned_back(packet: bytes, query: wire.Query, inner: wire.Query, back: Sequence[Back], limit: int) -> bytes:
     """The reply to `inner` as the reply to `query`. One that cannot be read is passed on by its header alone."""
-    try:
-        found = foreign.read(packet, inner.question)
-    except wire.BadMessageError:
-        return packet[:4] + bytes(8)
-    reply = found.reply
-    sections = (
-        tuple(_turned(one, back) for one in section) for section in (reply.answer, reply.authority, reply.additional)
-    )
-    answer, authority, additional = sections
-    turned = msgspec.structs.replace(
-        reply, answer=answer, authority=authority, additional=additional, authoritative=bool(found.flags & foreign.AA)
-    )
-    said = wire.write(query, turned, limit)
-    (flags,) = struct.unpack_from("!H", said, 2)
-    (asked,) = struct.unpack_from("!H", packet, 2)
-    return said[:2] + struct.pack("!H", flags | asked & (foreign.RA | foreign.AD)) + said[4:]
+
+    def turned(reply: Reply) -> Reply:
+        answer, authority, additional = (
+            tuple(_turned(one, back) for one in section)
+            for section in (reply.answer, reply.authority, reply.additional)
+        )
+        return msgspec.structs.replace(reply, answer=answer, authority=authority, additional=additional)
+
+    return foreign.retold(packet, query, inner, turned, limit)
 
 
 def _turned(record: Record, back: Sequence[Back]) -> Record:

@@ -45,7 +45,7 @@ class Source(msgspec.Struct, frozen=True):
     """Where the API server is, what is watched there, and what is served of it.
 
     Without a kubeconfig and a server it is the one whose service account we hold. `labels` and `namespace_labels` are
-    selectors as in the API's query.
+    selectors as in the API's query. `node`: only the Pods of this node are watched, and nothing else.
     """
 
     kubeconfig: str
@@ -60,6 +60,7 @@ class Source(msgspec.Struct, frozen=True):
     endpoints: bool = True
     ignore_empty: bool = False
     startup_timeout: float = 5.0
+    node: str = ""
 
 
 class Capacity(msgspec.Struct, frozen=True):
@@ -130,7 +131,10 @@ class Forward(msgspec.Struct, frozen=True):
 
 
 class Hosts(msgspec.Struct, frozen=True):
-    """`inline` are lines as in the file. `fallthrough` is None where a name that is not known is NXDOMAIN."""
+    """`inline` are lines as in the file. `fallthrough` is None where a name that is not known is SERVFAIL.
+
+    `unsupported`: what may fall through does so for every type but A and AAAA, whether the name is known or not.
+    """
 
     path: str
     zones: tuple[Name, ...]
@@ -139,6 +143,7 @@ class Hosts(msgspec.Struct, frozen=True):
     reverse: bool = True
     reload: float = 5.0
     fallthrough: tuple[Name, ...] | None = None
+    unsupported: bool = False
 
 
 class Rewrite(msgspec.Struct, frozen=True):
@@ -153,6 +158,16 @@ class Rewrite(msgspec.Struct, frozen=True):
     answers: bool
     stop: bool = True
     apex: bool = True
+
+
+class Autopath(msgspec.Struct, frozen=True):
+    """Search paths gone along for clients whose questions are below `zones`: that of the resolv.conf `path`, or, if it
+    is "", that of the client's pod. `pods`: where pods are known from, if not from the server block's `kubernetes`.
+    """
+
+    zones: tuple[Name, ...]
+    path: str = ""
+    pods: Source | None = None
 
 
 class Transfer(msgspec.Struct, frozen=True):
@@ -175,11 +190,18 @@ class Errors(msgspec.Struct, frozen=True):
     consolidated: tuple[Consolidated, ...] = ()
 
 
+CLASSES = ("success", "denial", "error", "all")
+COMMON = '{remote}:{port} - {>id} "{type} {class} {name} {proto} {size} {>do} {>bufsize}" {rcode} '
+COMMON += "{>rflags} {rsize} {duration}"
+COMBINED = f'{COMMON} "{{>opcode}}"'
+
+
 class LogRule(msgspec.Struct, frozen=True):
-    """Queries below `zone` whose reply is of one of `classes`: "success", "denial", "error", "all"."""
+    """Queries below `zone` whose reply is of one of `classes` are told in `format`; `report` knows its labels."""
 
     zone: Name = ROOT
     classes: frozenset[str] = frozenset({"all"})
+    format: str = COMMON
 
 
 class Serving(msgspec.Struct, frozen=True):
@@ -215,6 +237,7 @@ class ServerBlock(msgspec.Struct, frozen=True):
     prometheus: str = ""
     listen: tuple[Endpoint, ...] = ()
     transfers: tuple[Transfer, ...] = ()
+    autopath: Autopath | None = None
 
 
 class Reload(msgspec.Struct, frozen=True):

@@ -38,7 +38,7 @@ class Via:
 
     One value for each socket and zone. `peer` is who sent the message that is being taken in, if that `wants_peer`; it
     is right until the call that takes it in returns; so are `client`, the same as 4 or 16 octets, and `is_stranger`: it
-    is not at home with us (`clients`).
+    is not at home with us (`clients`). A step on the way to a reply is not counted.
     """
 
     server: str
@@ -49,6 +49,7 @@ class Via:
     peer: tuple[str, int] = ("", 0)
     client: bytes = b""
     is_stranger: bool = False
+    is_counted: bool = True
 
 
 class Histogram:
@@ -91,6 +92,8 @@ class Tally(Counters):
 
     def reply(self, via: Via, kind: int, rcode: int, asked: int, said: int, seconds: float) -> None:
         """One reply to a query of type `kind`; sizes in octets."""
+        if not via.is_counted:
+            return
         key = (via, kind if kind in _COUNTED_TYPES else 0, rcode)
         self._replies[key] = self._replies.get(key, 0) + 1
         durations, requests, responses = self._histograms_of(via)
@@ -100,13 +103,16 @@ class Tally(Counters):
 
     def shapes(self, via: Via) -> defaultdict[Shape, int]:
         """Replies out of the cache: for each shape how many. To be added to, by one for each reply."""
+        if not via.is_counted:
+            return defaultdict(int)
         if via not in self._shapes:
             self._shapes[via] = defaultdict(int)
         return self._shapes[via]
 
     def burst(self, via: Via, count: int, seconds: float) -> None:
         """So many replies out of the cache took so long each, on average."""
-        self._histograms_of(via)[0].note(seconds, count)
+        if via.is_counted:
+            self._histograms_of(via)[0].note(seconds, count)
 
     def _histograms_of(self, via: Via) -> tuple[Histogram, Histogram, Histogram]:
         if via not in self._of_via:

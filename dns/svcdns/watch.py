@@ -33,7 +33,7 @@ class Watched:
         self.source = source
         self.synced = asyncio.Event()
         # A cache lives as long as somebody answers from it.
-        self._caches: WeakValueDictionary[tuple[Zones, bool], WireCache] = WeakValueDictionary()
+        self._caches: WeakValueDictionary[tuple[Zones, bool, bool], WireCache] = WeakValueDictionary()
         self.cluster = Cluster(
             tally,
             self.synced.set,
@@ -43,15 +43,19 @@ class Watched:
             endpoints=source.endpoints,
             ignore_empty=source.ignore_empty,
             namespaces=source.namespaces,
+            only_pods=bool(source.node),
         )
         self._access: Access | None = None
         self._reflectors: list[Reflector] = []
 
-    def cache(self, zones: Zones, shuffles: bool) -> WireCache:
-        """The cache of all who answer alike: of the same zones, our own addresses among them, in the same order."""
-        found = self._caches.get((zones, shuffles))
+    def cache(self, zones: Zones, shuffles: bool, denials: bool) -> WireCache:
+        """The cache of all who answer alike: of the same zones, our own addresses among them, in the same order.
+
+        `denials`: whether it may hold what denies a name.
+        """
+        found = self._caches.get((zones, shuffles, denials))
         if found is None:
-            found = self._caches[zones, shuffles] = WireCache()
+            found = self._caches[zones, shuffles, denials] = WireCache()
             found.forget((), self.cluster.index.serial)
         return found
 
@@ -94,7 +98,9 @@ def _resource(kind: type[KubeObject], source: Source) -> Resource:
         Service: SERVICES,
         EndpointSlice: ENDPOINT_SLICES,
         Namespace: NAMESPACES,
-        Pod: msgspec.structs.replace(PODS, field_selector=RUNNING),
+        Pod: msgspec.structs.replace(
+            PODS, field_selector=f"spec.nodeName={source.node},{RUNNING}" if source.node else RUNNING
+        ),
     }
     selector = source.namespace_labels if kind is Namespace else source.labels
     return msgspec.structs.replace(resources[kind], label_selector=selector)

@@ -1,19 +1,13 @@
-"""The door to the API server and to the `kubernetes` package: credentials, TLS, connections; bytes in, bytes out.
+"""The door to the API server: TLS, connections, credentials kept fresh; bytes in, bytes out.
 
 In: a kubeconfig or a pod's service account. Out: an `Access` with `get`, `watch` and the writing verbs, which many
-threads may use at once. The package finds and refreshes the credentials and builds the connection pool; nothing here
-knows what the bytes mean. Every foreign exception is translated into `AccessError`, which says whose fault it is.
-Refused: a missing or broken kubeconfig (named), redirects (credentials are for one server), TLS that does not verify.
+threads may use at once. `credentials` finds out what to send; nothing here knows what the bytes mean. Every foreign
+exception is translated into `AccessError`, which says whose fault it is. Refused: a missing or broken kubeconfig
+(named), redirects (credentials are for one server), TLS that does not verify.
 
-The package reads files and starts exec plugins once, and renews a token only when it knows its expiry. So a 401 makes
-us load everything anew, once, and ask again: that covers a rotated token file, a client certificate, a changed
-kubeconfig and a plugin whose token was withdrawn. It also hides a failing plugin in a log line; we collect that line
-and put it into the error. A plugin that hangs is given up after `PLUGIN_SECONDS`, so no call here waits for ever.
-
-What it costs: `import kubernetes` takes 0.25 s and 21 MiB more than urllib3, ssl and yaml (43 against 22 MiB RSS;
-kubernetes 37.0.2, Python 3.11, `python -c "import kubernetes; print(open('/proc/self/smaps_rollup').read())"`). Most of
-it is pydantic, requests and oauthlib, which the package's kubeconfig module imports whether or not they are needed;
-importing single submodules saves 1 MiB.
+A token file is read anew once a minute. Credentials that expire are had anew RENEWAL_SECONDS before; if that fails, the
+old ones may still do. A 401 makes us have everything anew, once, and ask again: that covers a client certificate, a
+changed kubeconfig and a plugin whose token was withdrawn. Certificates are read at each new connection.
 """
 
 from __future__ import annotations
@@ -25,34 +19,30 @@ import socket
 import ssl
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from importlib.metadata import version
-from pathlib import Path
 from types import TracebackType
-from typing import Literal, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
 import urllib3
-from kubernetes.client.configuration import Configuration
-from kubernetes.client.rest import RESTClientObject
-from kubernetes.config import ConfigException, load_kube_config
-from kubernetes.config.incluster_config import InClusterConfigLoader
 
+from svckube import credentials
+from svckube.credentials import SERVICE_ACCOUNT, CredentialsError, Fault
+from svckube.kubeconfig import Credentials, Pem
 from svckube.observe import fields
-
-T = TypeVar("T")
 
 KEPT_CONNECTIONS = 100
 
 CONNECT_SECONDS = 10.0  # TCP and TLS handshake
 READ_SECONDS = 30.0  # between two reads of an answer
 ANSWER_SECONDS = 120.0  # a whole answer, however it trickles
-PLUGIN_SECONDS = 60.0  # loading credentials, exec plugin included
+RENEWAL_SECONDS = 300.0  # before credentials expire
+TOKEN_SECONDS = 60.0  # between two looks at a token file
 
-SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 USER_AGENT = f"svcplane/{version('svcplane')}"
 
 # A peer that vanishes without a reset is given up after 45 s, idle (keepalive) or with data unacknowledged (RFC 5482).
@@ -69,7 +59,6 @@ JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"  # RFC 7396
 STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
 
-Fault: TypeAlias = Literal["server", "network", "credentials", "config"]
 Query: TypeAlias = Mapping[str, str]
 
 
@@ -102,30 +91,59 @@ _status = msgspec.json.Decoder(_Status)  # made here and not in some thread: see
 
 
 class _Session:
-    """Credentials as they were loaded, and the connection pool made from them."""
+    """Credentials as they were had, and the connection pool made from them."""
 
-    def __init__(self, configuration: Configuration, server: str) -> None:
-        configuration.socket_options = SOCKET_OPTIONS
-        if server:
-            configuration.host = server  # before the pool is made: the proxy is chosen by it
-        self.base = str(configuration.host).rstrip("/")
-        self.configuration = configuration
-        if not configuration.verify_ssl:
+    def __init__(self, held: Credentials) -> None:
+        self.base = held.server.rstrip("/")
+        self._held = held
+        self._token = credentials.token_in(held.token_file) if held.token_file else held.authorization
+        self._read = time.monotonic()
+        if not held.verify:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
             _log.warning("TLS is not verified", extra=fields(server=self.base))
-        # Kept, not opened: five a core are too few for a program whose watches and writers each hold one.
-        configuration.connection_pool_maxsize = KEPT_CONNECTIONS
-        self.pool = RESTClientObject(configuration).pool_manager
+        settings = {
+            "maxsize": KEPT_CONNECTIONS,
+            "socket_options": SOCKET_OPTIONS,
+            "cert_reqs": ssl.CERT_REQUIRED if held.verify else ssl.CERT_NONE,
+            "ca_certs": self._file(held.authority),
+            "cert_file": self._file(held.certificate),
+            "key_file": self._file(held.key),
+            **({"server_hostname": held.server_name} if held.server_name else {}),
+        }
+        self.pool = _pool(held.proxy, settings)
+
+    def _file(self, pem: Pem | None) -> str | None:
+        """OpenSSL reads a client's certificate from files only: what is none is one in memory."""
+        if pem is None or pem.path:
+            return pem.path if pem is not None else None
+        descriptor = os.memfd_create("pem")
+        weakref.finalize(self, os.close, descriptor)
+        os.write(descriptor, pem.data)
+        return f"/proc/self/fd/{descriptor}"
+
+    @property
+    def is_expiring(self) -> bool:
+        return 0 < self._held.expires <= time.time() + RENEWAL_SECONDS
 
     def headers(self) -> dict[str, str]:
-        """Of the next request; runs the package's refresh hook, which may read a file or start a plugin."""
+        """Of the next request. A token file that is away or empty leaves the token that was in it."""
         sent = {"Accept": "application/json", "User-Agent": USER_AGENT}
-        with _overheard():  # a plugin that fails to renew: the old token may still do, and after a 401 all is said
-            settings = self.configuration.auth_settings()
-        for setting in settings.values():
-            if setting["value"]:
-                sent[setting["key"]] = setting["value"].strip()  # a token file may end with a newline
+        if self._held.token_file and self._read + TOKEN_SECONDS <= time.monotonic():
+            self._read = time.monotonic()
+            self._token = credentials.token_in(self._held.token_file) or self._token
+        if self._token:
+            sent["authorization"] = self._token.strip()  # a plugin's may end with a newline
         return sent
+
+
+def _pool(proxy: str, settings: dict[str, Any]) -> urllib3.PoolManager:
+    if not proxy:
+        return urllib3.PoolManager(**settings)
+    if proxy.lower().startswith("socks"):
+        from urllib3.contrib.socks import SOCKSProxyManager  # wants PySocks, which few need
+
+        return SOCKSProxyManager(proxy, **settings)
+    return urllib3.ProxyManager(proxy, **settings)
 
 
 class Watch:
@@ -178,17 +196,15 @@ class Watch:
 
 
 class Access:
-    """Requests to one API server. `load` makes a fresh package Configuration; `origin` names it in messages.
+    """Requests to one API server. `load` finds out the credentials; `origin` names their source in messages.
 
     `told` hears of every answer, from the thread that asked: method, host, HTTP status or `<error>`, seconds.
     """
 
-    def __init__(self, load: Callable[[], Configuration], origin: str, server: str = "") -> None:
+    def __init__(self, load: Callable[[], Credentials], origin: str) -> None:
         self._load = load
-        self._server = server
         self._origin = origin
         self._lock = threading.Lock()
-        self._running: Future[object] | None = None
         self._session = self._fresh()
         self._stale = False
         self.told: Told = lambda method, host, code, seconds: None
@@ -271,8 +287,7 @@ class Access:
         timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=read_seconds)
         began, code = time.monotonic(), "<error>"
         try:
-            with self._lock:
-                headers = self._bounded(session.headers)
+            headers = session.headers()
             if body is not None:
                 headers["Content-Type"] = content_type
             response: urllib3.BaseHTTPResponse = session.pool.request(
@@ -306,7 +321,13 @@ class Access:
         return AccessError(f"{what}: {status} {said}", fault, status, float(after) if after.isdecimal() else None)
 
     def _current(self) -> _Session:
-        return self._renewed(self._session) if self._stale else self._session
+        session = self._session
+        if self._stale:
+            return self._renewed(session)
+        if session.is_expiring:
+            with suppress(AccessError):  # the old ones may still do, and after a 401 all is said
+                return self._renewed(session)
+        return session
 
     def _renewed(self, used: _Session) -> _Session:
         """A session other than `used`; of many threads that ask at once, the first loads it for all."""
@@ -319,25 +340,9 @@ class Access:
 
     def _fresh(self) -> _Session:
         try:
-            return _Session(self._bounded(self._load), self._server)
-        except AccessError:
-            raise
-        except Exception as error:  # the package checks neither the syntax nor the shape of the file
-            said = str(error) if isinstance(error, ConfigException | OSError) else f"cannot be read: {error!r}"
-            raise AccessError(f"{self._origin}: {said}", "config") from error
-
-    def _bounded(self, call: Callable[[], T]) -> T:
-        """The call's result, if it ends within PLUGIN_SECONDS. While one hangs, no second one is started."""
-        if self._running is None or self._running.done():
-            future: Future[T] = Future()
-            self._running = future  # type: ignore[assignment]  # only asked whether it is done
-            threading.Thread(target=_fulfil, args=(future, call), name="credentials", daemon=True).start()
-            with suppress(TimeoutError):
-                future.exception(PLUGIN_SECONDS)
-            if future.done():
-                return future.result()
-        plugin = f"the exec plugin of {self._origin}"
-        raise AccessError(f"{plugin} does not answer within {PLUGIN_SECONDS:.0f} s; try it by hand", "credentials")
+            return _Session(self._load())
+        except CredentialsError as error:
+            raise AccessError(f"{self._origin}: {error}", error.fault) from error
 
 
 def from_kubeconfig(path: str = "", *, server: str = "", context: str = "") -> Access:
@@ -346,79 +351,17 @@ def from_kubeconfig(path: str = "", *, server: str = "", context: str = "") -> A
     `server` overrides the URL, `context` the current context. Raises AccessError, which names the file.
     """
     path = path or os.environ.get("KUBECONFIG", "") or "~/.kube/config"
-    origin = f"kubeconfig {path}"
-
-    def load() -> Configuration:
-        files = [Path(one).expanduser() for one in path.split(os.pathsep) if one]
-        if not any(one.exists() for one in files):
-            raise AccessError(f"{origin}: no such file; name one with --kubeconfig or KUBECONFIG", "config")
-        configuration = Configuration()
-        with _overheard() as complaints:
-            load_kube_config(config_file=path, context=context or None, client_configuration=configuration)
-        if complaints:
-            raise AccessError(f"{origin}: {'; '.join(complaints)}", "credentials")
-        return configuration
-
-    return Access(load, origin, server)
+    return Access(lambda: credentials.of_kubeconfig(path, context, server), f"kubeconfig {path}")
 
 
 def at_server(server: str, *, certificate: str = "", key: str = "", authority: str = "") -> Access:
     """Access to the server at this URL, by a client certificate or by none; paths of PEM files, "" where not given."""
-
-    def load() -> Configuration:
-        missing = [path for path in (certificate, key, authority) if path and not Path(path).is_file()]
-        if missing:
-            raise AccessError(f"endpoint {server}: no such file: {', '.join(missing)}", "config")
-        configuration = Configuration()
-        configuration.host = server
-        configuration.cert_file, configuration.key_file = certificate or None, key or None
-        configuration.ssl_ca_cert = authority or None
-        return configuration
-
-    return Access(load, f"endpoint {server}")
+    return Access(lambda: credentials.at_server(server, certificate, key, authority), f"endpoint {server}")
 
 
 def in_cluster(directory: str = SERVICE_ACCOUNT, environment: Mapping[str, str] = os.environ) -> Access:
-    """Access of a pod, by its service account; the token file is read again once a minute. Raises AccessError."""
-    origin = f"service account {directory}"
-
-    def load() -> Configuration:
-        configuration = Configuration()
-        try:
-            files = (f"{directory}/token", f"{directory}/ca.crt")
-            InClusterConfigLoader(*files, environ=environment).load_and_set(configuration)
-        except ConfigException as error:
-            raise AccessError(f"{origin}: {error} Outside a pod, give a kubeconfig.", "config") from error
-        return configuration
-
-    return Access(load, origin)
-
-
-def _fulfil(future: Future[T], call: Callable[[], T]) -> None:
-    try:
-        future.set_result(call())
-    except BaseException as error:  # it is raised where the result is asked for
-        future.set_exception(error)
-
-
-@contextmanager
-def _overheard() -> Iterator[list[str]]:
-    """Collects what the package logs, in this thread, where it should raise: a failing exec plugin."""
-    lines: list[str] = []
-    thread = threading.get_ident()
-
-    def keep(record: logging.LogRecord) -> bool:
-        ours = record.thread == thread and record.module == "kube_config"
-        if ours:
-            lines.append(record.getMessage())
-        return not ours
-
-    root = logging.getLogger()
-    root.addFilter(keep)
-    try:
-        yield lines
-    finally:
-        root.removeFilter(keep)
+    """Access of a pod, by its service account. Raises AccessError."""
+    return Access(lambda: credentials.in_cluster(directory, environment), f"service account {directory}")
 
 
 def _read_all(response: urllib3.BaseHTTPResponse, what: str) -> bytes:
@@ -442,13 +385,13 @@ def _translated(error: Exception, what: str) -> AccessError:
         return error
     if any(isinstance(one, ssl.SSLCertVerificationError) for one in chain):
         return AccessError(f"{message}; check certificate-authority and tls-server-name", "config")
-    if any(isinstance(one, FileNotFoundError | PermissionError | ConfigException) for one in chain):
+    if any(isinstance(one, FileNotFoundError | PermissionError) for one in chain):
         return AccessError(message, "config")
     refused = isinstance(error, urllib3.exceptions.ConnectTimeoutError)
     if not refused and any(isinstance(one, urllib3.exceptions.ReadTimeoutError | TimeoutError) for one in chain):
         return StalledError(message, "network")
     if isinstance(error, urllib3.exceptions.HTTPError | OSError | http.client.HTTPException):
         return AccessError(message, "network")
-    if isinstance(error, ValueError | ConfigException):  # a URL or a token that cannot be sent
+    if isinstance(error, ValueError):  # a URL or a token that cannot be sent
         return AccessError(message, "config")
     raise error

@@ -79,7 +79,7 @@ class Reflector:
     """Lists and watches one resource from `start` to `stop`. Not to be started twice.
 
     `stall_seconds`: silence after which a watch is given up. `dice`: a random number in [0, 1) for each step. `lighter`
-    is put to each object of a list as its page comes, so that what is not wanted of them never is there all at once.
+    is put to each object of a list as it is read (`stream.page`).
     """
 
     def __init__(
@@ -156,9 +156,9 @@ class Reflector:
         limit = str(step.limit) if step.limit else ""
         while True:
             query = self._resource.query(limit=limit, **{"resourceVersion": version, "continue": token})
-            page = stream.page(self._access.get(self._resource.path, query), self._resource.kind)
+            page = stream.page(self._access.get(self._resource.path, query), self._resource.kind, self._lighter)
             self._note(contact=time.time())
-            objects += map(self._lighter, page.objects)
+            objects += page.objects
             skipped += page.skipped
             version, token = "", page.continue_token  # a token carries its version, and refuses another one beside it
             if not token:

@@ -54,7 +54,7 @@ class Store:
     def __init__(self, kinds: Iterable[type[KubeObject]]) -> None:
         self._tables: dict[type[KubeObject], dict[str, KubeObject]] = {kind: {} for kind in kinds}
         self._listed: set[type[KubeObject]] = set()
-        self._slices: dict[str, dict[str, EndpointSlice]] = {}
+        self._slices: dict[str, tuple[EndpointSlice, ...]] = {}
 
     def apply(self, message: Listed | Applied | Deleted) -> list[Change]:
         """Takes the message in and returns what it changed; a relist in the list's order, then its deletions by key."""
@@ -79,8 +79,7 @@ class Store:
 
     def slices(self, service_key: str) -> tuple[EndpointSlice, ...]:
         """The EndpointSlices of one Service, sorted by name; also of one that does not exist (yet)."""
-        of_service = self._slices.get(service_key, {})
-        return tuple(of_service[key] for key in sorted(of_service))
+        return self._slices.get(service_key, ())
 
     def _table(self, kind: type[KubeObject]) -> dict[str, KubeObject]:
         try:
@@ -113,9 +112,12 @@ class Store:
         return Change(kind, key, old, None)
 
     def _reindex(self, key: str, old: KubeObject | None, new: KubeObject | None) -> None:
-        if isinstance(old, EndpointSlice) and (of_service := self._slices.get(old.service_key)):
-            of_service.pop(key, None)
-            if not of_service:
+        if isinstance(old, EndpointSlice) and old.service_key in self._slices:
+            rest = tuple(one for one in self._slices[old.service_key] if one.key != key)
+            if rest:
+                self._slices[old.service_key] = rest
+            else:
                 del self._slices[old.service_key]
-        if isinstance(new, EndpointSlice) and new.service_key:
-            self._slices.setdefault(new.service_key, {})[key] = new
+        if isinstance(new, EndpointSlice) and (owner := new.service_key):
+            others = self._slices.get(owner, ())
+            self._slices[owner] = tuple(sorted((*others, new), key=lambda one: one.key)) if others else (new,)

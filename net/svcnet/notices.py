@@ -2,7 +2,7 @@
 
 A `Notices` calls back from a thread of its own, for the network namespace of the thread that made it. A notice does not
 say what is different now: a full look has to follow. On legacy hosts nothing is announced; there `fingerprint` tells in
-one call, whatever a table's size, whether rules were added or removed.
+one call, whatever a table's size, whether rules were added or removed; nf_tables count transactions: `generation`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import struct
 import threading
 from collections.abc import Callable
 
+from svcnet import nfnetlink
 from svcnet.rules import Family
 
 NETLINK_ROUTE, NETLINK_NETFILTER = 0, 12
 ADDRESSES = 0x10 | 0x100  # RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR
 NF_TABLES = 1 << (7 - 1)  # NFNLGRP_NFTABLES
-NEWGEN = 10 << 8 | 15  # NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWGEN
+NEWGEN, GETGEN = 10 << 8 | 15, 10 << 8 | 16  # NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWGEN, NFT_MSG_GETGEN
+ANSWER_SECONDS = 10.0
 UNKNOWN = 0
 """Stands for a sender whose notice was lost: the kernel's own port."""
 
@@ -93,6 +95,17 @@ def rule_changes(deliver: Callable[[int], None]) -> Notices:
 def address_changes(deliver: Callable[[int], None]) -> Notices:
     """Tells of every address that an interface gains or loses."""
     return Notices("address notices", _listening(NETLINK_ROUTE, ADDRESSES), deliver)
+
+
+def generation() -> int:
+    """Another number after every transaction of nf_tables, of whatever family. OSError if it cannot be read."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER) as asking:
+        asking.settimeout(ANSWER_SECONDS)
+        asking.sendto(nfnetlink.message(GETGEN, 0, 0, 0), (0, 0))
+        (answer, *_) = nfnetlink.messages(asking.recv(1 << 12))
+        if answer.kind != NEWGEN:
+            raise OSError(answer.error, os.strerror(answer.error), "generation of nf_tables")
+        return int.from_bytes(answer.attributes[1], "big")
 
 
 _INFO = struct.Struct("=32sI5I5III")  # struct ipt_getinfo, ip6t_getinfo

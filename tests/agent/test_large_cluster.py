@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from support.nodes import pipeline_of
 from support.restored import Restored
 from support.worlds import World, endpoint, service, slice_of
-from svcagent.patch import RestoreInput
+from svcagent.patch import Patch, RestoreInput
 from svcagent.pipeline import LARGE_CLUSTER_ENDPOINTS, Pipeline
 
 
@@ -94,3 +96,37 @@ def test_a_full_pass_comes_in_portions_each_of_which_the_kernel_takes(monkeypatc
         whole = Restored()
         whole.restore("".join(RestoreInput(pipeline_of().portions(found.touched(found.services), whole.dump()))))
         assert kernel.dump() == whole.dump()
+
+
+def test_restore_input_is_made_while_the_command_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more than one portion is made before text of the one before it is there; nat comes first, each table once."""
+    monkeypatch.setattr("svcagent.pipeline.PORTION_RULES", 1)
+    found = world(5)
+    made = 0
+
+    def portions() -> Iterator[Patch]:
+        nonlocal made
+        for portion in pipeline_of().portions(found.touched(found.services), ""):
+            made += 1
+            yield portion
+
+    text = RestoreInput(portions())
+    assert not text.empty
+    assert made == 2, "with one alone the order would be another"
+    lines = [line for piece in text for line in piece.splitlines()]
+    assert made == len(found.services) + 1
+    assert [line for line in lines if line[0] in "*C"] == [
+        *("*nat", "COMMIT", "*mangle", "COMMIT", "*filter", "COMMIT"),
+    ]
+
+
+def test_restore_input_of_nothing_is_empty_and_of_one_patch_keeps_the_order_of_the_tables() -> None:
+    assert RestoreInput([]).empty
+    assert RestoreInput([Patch(), Patch()]).empty
+    found = world(5)
+    whole = pipeline_of().full(found.touched(found.services), "")
+    text = RestoreInput([Patch(), whole, Patch()])
+    assert not text.empty
+    again = "".join(text)
+    assert "".join(text) == again, "and it can be read again"
+    assert [line for line in again.splitlines() if line[0] == "*"] == ["*mangle", "*filter", "*nat"]

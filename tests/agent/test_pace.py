@@ -40,6 +40,7 @@ class Run:
                 (self.pace.succeeded if works() else self.pace.failed)(self.now)
             elif self.pace.audit_due(self.now):
                 self.audits.append(self.now)
+                self.pace.audit_begins()
                 self.now += self._audit_takes
                 self.pace.audited(self.now, self._audit_takes)
             else:
@@ -117,6 +118,30 @@ def test_an_audit_that_takes_long_comes_more_rarely() -> None:
     run.request(0.0)
     run.until(4000.0)
     assert run.audits == [30.0, 636.0, 1242.0, 1848.0, 2454.0, 3060.0, 3666.0]
+
+
+def test_passes_go_on_during_an_audit_and_there_is_one_at_a_time() -> None:
+    pace = Pace(1.0, 30.0, 30.0)
+    pace.succeeded(0.0)
+    pace.audit_begins()
+    assert not pace.audit_due(100.0)
+    assert pace.wait(100.0, 10.0) == 10.0
+    pace.request()
+    assert pace.pass_due(100.0)
+    pace.succeeded(100.1)
+    pace.audited(101.0, took=2.0)
+    assert not pace.audit_due(300.9)
+    assert pace.audit_due(301.0)
+
+
+def test_what_somebody_else_does_during_an_audit_is_looked_at_by_the_next() -> None:
+    pace = Pace(1.0, 30.0, 30.0)
+    pace.succeeded(0.0)
+    pace.audit_begins()
+    pace.disturbed(31.0)
+    pace.audited(32.0, took=0.5)
+    assert not pace.audit_due(36.9), "a tenth of the time"
+    assert pace.audit_due(37.0)
 
 
 def test_a_wait_is_never_negative_nor_longer_than_asked() -> None:

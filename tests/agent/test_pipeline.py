@@ -192,6 +192,36 @@ def test_an_audit_finds_what_changed_of_ours_and_a_full_pass_mends_it(change: st
     assert pipeline.differences(kernel.dump()) == {}
 
 
+MORE = World(WEB.services, {"web-1": slice_of("web", endpoint("10.244.1.1"), endpoint("10.244.1.3"))})
+
+
+def test_what_is_written_after_a_picture_was_taken_is_not_foreign() -> None:
+    pipeline, kernel = hosted(WEB)
+    picture = pipeline.picture()
+    old = kernel.dump()
+    partial(pipeline, kernel, MORE, "web")
+    for dump in (old, kernel.dump()):
+        found = frozenset(picture.differences(dump).items())
+        assert {name.partition("-")[0] for name, _ in found} <= {"nat KUBE"}
+        assert pipeline.unwritten(found) == frozenset()
+    assert picture.differences(kernel.dump()), "the chains of that service"
+    kernel.restore("*nat\n-A KUBE-MARK-MASQ -j RETURN\nCOMMIT\n")
+    still = pipeline.unwritten(frozenset(picture.differences(kernel.dump()).items()))
+    assert still is not None
+    assert [name for name, _ in still] == ["nat KUBE-MARK-MASQ"]
+
+
+def test_nothing_can_be_told_by_a_picture_that_is_older_than_a_full_pass() -> None:
+    pipeline, kernel = hosted(WEB)
+    pipeline.picture()
+    pipeline.failed()
+    assert pipeline.unwritten(frozenset()) is None
+    full(pipeline, kernel, WEB)
+    assert pipeline.unwritten(frozenset()) is None
+    pipeline.picture()
+    assert pipeline.unwritten(frozenset()) == frozenset()
+
+
 def hold(kernel: Restored, chain: str) -> None:
     kernel.restore(f"*nat\n:DEBUG - [0:0]\n-A DEBUG -j {chain}\nCOMMIT\n")
 

@@ -18,7 +18,7 @@ from svcdns.index import Index
 from svcdns.records import TYPE_NUMBERS, name_of, text_of
 from svcdns.respond import Responder
 from svcdns.rewrite import rewritten, turned_back
-from svcdns.settings import ROOT, Consolidated, Errors, Hosts, LogRule, Rewrite
+from svcdns.settings import CLASSES, ROOT, Consolidated, Errors, Hosts, LogRule, Rewrite
 from svcdns.tally import Tally, Via
 from svcdns.wirecache import WireCache
 
@@ -86,6 +86,21 @@ def test_what_the_hosts_file_does_not_know(
     options = Hosts("", (name_of("example.org"),), fallthrough=fallthrough)
     found = Table(options, FILE).answer(asked(name, kind))
     assert (found if found is None else found.rcode) == rcode
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "zone", "falls"),
+    [
+        ("inline.example.org.", "TXT", ".", True),
+        ("inline.example.org.", "TXT", "example.net.", False),
+        ("inline.example.org.", "AAAA", ".", False),
+        ("inline.example.org.", "A", ".", False),
+    ],
+)
+def test_types_that_the_hosts_file_cannot_hold_may_fall_through(name: str, kind: str, zone: str, falls: bool) -> None:
+    inline = ("192.0.2.9 inline.example.org",)
+    options = Hosts("", (ROOT,), inline, fallthrough=(name_of(zone),), unsupported=True)
+    assert (Table(options).answer(asked(name, kind)) is None) is falls
 
 
 def test_no_reverse() -> None:
@@ -223,12 +238,15 @@ def test_the_line_of_the_log() -> None:
     assert isinstance(asked, wire.Query)
     reply = message.reply(ra=1, aa=0)
     packet = bytes(reply.pack())
-    told = report.line(asked, VIA, ("127.0.0.1", 50759), packet, 0.0012345)
-    assert told == (
+    exchange = report.Exchange(asked, VIA, ("127.0.0.1", 50759), packet, 0.0012345)
+    assert report.line(LogRule().format, exchange) == (
         '[INFO] 127.0.0.1:50759 - 29008 "AAAA IN example.org. udp 40 true 4096" NOERROR qr,rd,ra '
         f"{len(packet)} 0.001234500s"
     )
-    assert report.line(asked, Via("x", "tcp", "2"), ("::1", 1), packet, 0.0).startswith("[INFO] [::1]:1 - 29008 ")
+    over6 = exchange._replace(via=Via("dns://[fd00::a]:53", "tcp", "2"), peer=("::1", 1))
+    assert report.line("{remote}:{port} {local} {>bufsize}", over6) == "[INFO] [::1]:1 [fd00::a] 65535"
+    assert report.line("{ {type} } {x} {/forward/upstream} {>opcode}", exchange) == "[INFO] { AAAA } {x} - 0"
+    assert report.line("", exchange) == "[INFO] "
 
 
 @pytest.mark.parametrize(
@@ -237,10 +255,11 @@ def test_the_line_of_the_log() -> None:
 )
 def test_which_replies_are_told(rcode: int, answers: int, classes: set[str]) -> None:
     said_bytes = bytes(3) + bytes((rcode, 0, 1, 0, answers)) + bytes(4)
-    for name in report.CLASSES:
+    for name in CLASSES:
         rule = LogRule(name_of("example.org"), frozenset({name}))
-        assert report.is_told([rule], asked("a.example.org."), said_bytes) is (name in classes)
-        assert not report.is_told([rule], asked("a.example.net."), said_bytes)
+        told = rule if name in classes else None
+        assert report.rule_for([rule, LogRule()], asked("a.example.org."), said_bytes) is told
+        assert report.rule_for([rule], asked("a.example.net."), said_bytes) is None
 
 
 def test_failures_that_are_alike_are_told_as_a_number(caplog: pytest.LogCaptureFixture) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from svcdns.addresses import nameservers, zones_of
+from svcdns.addresses import nameservers, search_domains, zones_of
 from svcdns.options import Lookup, Run, parse
 from svcdns.records import SRV, name_of, text_of
 from svcdns.settings import (
@@ -235,6 +235,10 @@ def test_a_network_is_its_reverse_zones(network: str, zones: list[str]) -> None:
 def test_resolv_conf() -> None:
     text = "# c\nsearch a b\nnameserver 192.0.2.1\nnameserver 2001:db8::1 # x\nnameserver nobody\n nameserver\n"
     assert nameservers(text) == [Endpoint("192.0.2.1", 53), Endpoint("2001:db8::1", 53)]
+    assert search_domains(text) == (name_of("a"), name_of("b"))
+    assert search_domains("search a\nsearch B. a..b\n") == (name_of("b"),)
+    assert search_domains("domain a b\n") == (name_of("a"),)
+    assert search_domains("nameserver 192.0.2.1") == ()
 
 
 @pytest.mark.parametrize("command", ["run", "lookup"])

@@ -15,6 +15,7 @@ from svcdns.nodelocal import adapted
 from svcdns.options import parse
 from svcdns.pillars import Pillars, filled, variable_of
 from svcdns.plugins import settings_of
+from svcdns.records import text_of
 from svcdns.settings import Endpoint, Reload, Upstream
 
 LOCAL = ("169.254.20.10", "10.96.0.10")
@@ -49,6 +50,8 @@ def told(*words: str) -> NodeLocal:
                      {"template": "/b", "conf": "/c", "pidfile": "/p"}, id="files"),
         pytest.param("nodelocal --local-ip 169.254.20.10,10.96.0.10 --cluster-dns 10.96.0.11,10.244.1.2 --cleanup",
                      {"cluster_dns": ("10.96.0.11", "10.244.1.2"), "role": "cleanup"}, id="of our own"),
+        pytest.param("nodelocal --local-ip 169.254.20.10,10.96.0.10 --node-name here --kubeconfig /k",
+                     {"node_name": "here", "kubeconfig": "/k"}, id="whose pods"),
         pytest.param("nodelocal --local-ip 169.254.20.10,10.96.0.10 --guard --serve-stale=0",
                      {"role": "guard", "stale": 0.0}, id="a guard"),
         pytest.param("-localip fd00:0:0::000A", {"addresses": ("fd00::a",)}, id="canonical"),
@@ -197,3 +200,30 @@ def test_turning_away_leaves_the_way_back() -> None:
     assert lines[0] == "*raw"
     assert len(rules) == 10
     assert all(" -d " in line and " -s " not in line for line in rules)
+
+
+@pytest.mark.parametrize(
+    ("keys", "line", "zones"),
+    [
+        ("cluster.local:53", "autopath @kubernetes", ("cluster.local.",)),
+        (".:53", "autopath @kubernetes", ("cluster.local.",)),
+        (".:53", "autopath in-addr.arpa k8s.example @kubernetes", ("k8s.example.",)),
+    ],
+)
+def test_search_paths_are_those_of_the_pods_on_this_node(keys: str, line: str, zones: tuple[str, ...]) -> None:
+    settings = settings_of(blocks_of(f"{keys} {{\n{line}\n}}", "Corefile", {}, lambda *_: []))
+    options = msgspec.structs.replace(USUAL, node_name="here", kubeconfig="/k")
+    found = adapted(settings, options).blocks[0].autopath
+    assert found is not None
+    assert found.pods is not None
+    assert (found.pods.node, found.pods.kubeconfig, tuple(map(text_of, found.pods.zones.all))) == ("here", "/k", zones)
+    with pytest.raises(ValueError, match="NODE_NAME"):
+        adapted(settings, USUAL)
+
+
+@pytest.mark.parametrize("line", ["autopath /etc/resolv.conf", "autopath @kubernetes\nkubernetes cluster.local"])
+def test_where_pods_are_known_or_not_wanted_no_others_are_watched(line: str) -> None:
+    settings = settings_of(blocks_of(f".:53 {{\n{line}\n}}", "Corefile", {}, lambda *_: []))
+    found = adapted(settings, USUAL).blocks[0].autopath
+    assert found is not None
+    assert found.pods is None

@@ -210,10 +210,11 @@ def test_only_those_who_answer_alike_share_a_cache_and_all_hear_of_changes() -> 
     source = Source("", "http://127.0.0.1:1", zones_of(["cluster.local"], pods="verified"))
     zones, here = source.zones, msgspec.structs.replace(source.zones, local=(b"\x0a\0\0\1",))
     watched = Watched(source, Tally(CollectorRegistry()))
-    caches = [watched.cache(*key) for key in ((zones, True), (zones, False), (here, True))]
-    assert len(set(map(id, caches))) == 3
-    assert watched.cache(msgspec.structs.replace(here), True) is caches[2]
+    keys = ((zones, True, True), (zones, False, True), (here, True, True), (zones, True, False))
+    caches = [watched.cache(*key) for key in keys]
+    assert len(set(map(id, caches))) == len(keys)
+    assert watched.cache(msgspec.structs.replace(here), True, True) is caches[2]
     watched.cluster.apply(lists(cluster()))
-    late = watched.cache(here, False)
+    late = watched.cache(here, False, True)
     assert {cache.serial for cache in (*caches, late)} == {watched.cluster.index.serial.to_bytes(4)}
     assert caches[0].serial != bytes(4)

@@ -16,6 +16,7 @@ import pytest
 from kube.scripted import Authority, Reply, ScriptedServer, answer, base64_of, promised, refusal, silence, watching
 from support.waiting import eventually
 from svckube import access as access_module
+from svckube import credentials as credentials_module
 from svckube.access import Access, AccessError, StalledError, from_kubeconfig, in_cluster
 
 OK = answer(200, b"{}")
@@ -319,6 +320,21 @@ def test_a_rotated_token_file_is_read_again_after_a_401(api: ScriptedServer, tmp
     assert [one.headers["authorization"] for one in api.requests] == ["Bearer old", "Bearer new", "Bearer new"]
 
 
+def test_a_token_file_is_read_again_from_time_to_time(
+    api: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token").write_text("old")
+    access = from_kubeconfig(kubeconfig(tmp_path, api.url, {"tokenFile": "token"}))
+    api.script = [OK, OK, OK]
+    (tmp_path / "token").write_text("new")
+    access.get("/early")
+    monkeypatch.setattr(access_module, "TOKEN_SECONDS", 0.0)
+    access.get("/late")
+    (tmp_path / "token").write_text("")
+    access.get("/while-it-is-written")
+    assert [one.headers["authorization"] for one in api.requests] == ["Bearer old", "Bearer new", "Bearer new"]
+
+
 def test_credentials_that_are_refused_twice_are_an_error(api: ScriptedServer, tmp_path: Path) -> None:
     api.script = [refusal(401, "Unauthorized"), refusal(401, "Unauthorized")]
     access = from_kubeconfig(kubeconfig(tmp_path, api.url, {"token": "abc"}))
@@ -409,7 +425,7 @@ def test_a_plugin_that_does_not_exist_is_quoted(tmp_path: Path) -> None:
 
 
 def test_a_plugin_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access_module, "PLUGIN_SECONDS", 0.3)
+    monkeypatch.setattr(credentials_module, "PLUGIN_SECONDS", 0.3)
     path = kubeconfig(tmp_path, "http://127.0.0.1:1", plugin(tmp_path, "time.sleep(5)"))
     error = fails(lambda: from_kubeconfig(path))
     assert error.fault == "credentials"
@@ -523,7 +539,7 @@ def test_a_pod_uses_its_service_account(https: Tls, authority: Authority, tmp_pa
     server = https("127.0.0.1")
     server.script = [OK]
     assert in_pod(tmp_path, server, authority, "pod-token\n").get("/version") == b"{}"
-    assert server.requests[0].headers["authorization"].split() == ["bearer", "pod-token"]
+    assert server.requests[0].headers["authorization"].split() == ["Bearer", "pod-token"]
 
 
 def test_a_rotated_service_account_token_is_read_again(https: Tls, authority: Authority, tmp_path: Path) -> None:
@@ -532,7 +548,7 @@ def test_a_rotated_service_account_token_is_read_again(https: Tls, authority: Au
     (tmp_path / "token").write_text("new")
     server.script = [refusal(401, "Unauthorized"), OK]
     assert access.get("/version") == b"{}"
-    assert [one.headers["authorization"] for one in server.requests] == ["bearer old", "bearer new"]
+    assert [one.headers["authorization"] for one in server.requests] == ["Bearer old", "Bearer new"]
 
 
 def test_outside_a_pod_is_said_so(tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pytest
 
 from support.dumps import normal
 from support.nodes import CLUSTER_CIDR
+from support.running import wrap
 from support.site import lone_host
 from support.stepped import Stepped
 from support.worlds import endpoint, service, slice_of
@@ -27,16 +26,6 @@ def flavour(request: pytest.FixtureRequest) -> Iterator[Flavour]:
     found: Flavour = request.param
     with lone_host("doubt") as host, host.entered():
         yield found
-
-
-def wrap(command: str, folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Puts a command of this name before the real one, which `script` calls `$real`."""
-    real = shutil.which(command)
-    assert real
-    wrapper = folder / command
-    wrapper.write_text(f"#!/bin/sh\nreal={real}\n{script}\n")
-    wrapper.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
 
 def started(flavour: Flavour) -> Stepped:
@@ -83,3 +72,38 @@ def test_what_iptables_spells_in_its_own_way_is_let_be_until_it_becomes_somethin
     assert normal(tool.dump()) != before
     stepped.run(60)
     assert normal(tool.dump()) == before
+
+
+def test_a_list_that_changes_while_it_is_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """iptables-nft shows a part of the chains if somebody commits meanwhile: what is missing then is not healed."""
+    with lone_host("doubt") as host, host.entered():
+        cut = tmp_path / "cut"
+        script = f"""[ -e {cut} ] || exec "$real" "$@"
+            rm {cut}; iptables-nft -t nat -N THEIRS; "$real" "$@" | grep -v KUBE-MARK-MASQ"""
+        stepped = started("nft")
+        wrap("iptables-nft-save", tmp_path, script, monkeypatch)
+        cut.touch()
+        stepped.run(60)
+        assert not cut.exists()
+        assert stepped.metric("svcplane_healed_total") == 0
+        Iptables("IPv4", "nft").run("-t", "nat", "-F", "KUBE-MARK-MASQ")
+        stepped.run(60)
+        assert stepped.metric("svcplane_healed_total") == 1
+
+
+def test_rules_that_nobody_has_written_since_are_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with lone_host("doubt") as host, host.entered():
+        looks = tmp_path / "looks"
+        wrap("iptables-nft-save", tmp_path, f'echo >> {looks}; exec "$real" "$@"', monkeypatch)
+        stepped = started("nft")
+        stepped.run(31)
+        assert looks.read_text() == 2 * "\n", "the first pass, and the first audit"
+        stepped.run(600)
+        assert looks.read_text() == 2 * "\n"
+        Iptables("IPv4", "nft").run("-t", "nat", "-F", "KUBE-MARK-MASQ")
+        stepped.run(31)
+        assert stepped.metric("svcplane_healed_total") == 1

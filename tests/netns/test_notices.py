@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import queue
 import subprocess
@@ -69,3 +70,14 @@ def test_a_fingerprint_follows_every_rule(host: Host, family: Family, command: s
             seen.append(notices.fingerprint(family, "filter", "nat"))
             assert seen[-1] != seen[-2], words
         assert notices.fingerprint(family, "filter", "nat") == seen[-1]
+
+
+def test_the_generation_is_another_one_after_every_transaction_and_no_other_time(host: Host) -> None:
+    with host.entered():
+        found = []
+        for chain in ("ONE", "TWO"):
+            found += [notices.generation(), notices.generation()]
+            started("iptables-nft", "-t", "nat", "-N", chain)
+        started("iptables-nft", "-t", "nat", "-L", "ONE")
+        found += [notices.generation(), notices.generation()]
+    assert [one == other for one, other in itertools.pairwise(found)] == [True, False, True, False, True]

@@ -29,6 +29,7 @@ MAY_IMPORT = {
 
 # No clock, randomness, environment or I/O, and nothing that has any.
 PURE = [
+    "svckube.kubeconfig",
     "svckube.objects",
     "svckube.steps",
     "svckube.store",
@@ -60,6 +61,7 @@ PURE = [
     "svcagent.options",
     "svcagent.pace",
     "svcagent.patch",
+    "svcagent.picture",
     "svcagent.pipeline",
     "svcagent.prefixes",
     "svcagent.resolve",
@@ -72,9 +74,9 @@ PURE = [
     *(
         f"svcdns.{name}"
         for name in (
-            "addresses answer busiest cache clients corefile directives explain flags foreign hosts index names "
-            "nodeflags notrack options pillars plugin_cache plugin_forward plugin_kubernetes plugins records rewrite "
-            "settings slim stub transfer wire wirecache"
+            "addresses answer autopath busiest cache clients corefile directives explain flags foreign hosts index "
+            "names nodeflags notrack options pillars plugin_cache plugin_forward plugin_kubernetes plugins records "
+            "rewrite settings slim stub transfer wire wirecache"
         ).split()
     ),
     "svclab.apiserver.strategy",
@@ -131,13 +133,14 @@ DOORS = {
         "svcagent.configuration",
         "svcagent.inspection.manifest",
         "svclab.apiserver.decoding",
+        "svckube.kubeconfig",
         "svclab.images.file",
     },
     "aiohttp": {"svclab.apiserver.command", "svclab.apiserver.server", "svclab.apiserver.watching"},
     "cryptography": {"svclab.apiserver.identity", "svclab.certificates"},
     "jsonpatch": {"svclab.apiserver.patches"},
     "jwt": {"svclab.apiserver.identity"},
-    "kubernetes": {"svckube.access"},
+    "kubernetes": {"svckube.authentication"},
     "multidict": {"svclab.apiserver.server"},
     "sqlite3": {"svclab.apiserver.database"},
     "urllib3": {"svckube.access"},
@@ -195,6 +198,14 @@ def test_each_library_has_its_doors(library: str) -> None:
         if any(name == library or name.startswith(f"{library}.") for name in imports(path))
     }
     assert users <= DOORS[library]
+
+
+@pytest.mark.parametrize("program", ["svcagent.cli", "svcagent.daemon", "svcdns.cli", "svcdns.nodelocal"])
+def test_long_lived_programs_do_without_the_kubernetes_package(program: str) -> None:
+    """It takes 17 MiB, and is asked in a process of its own (`svckube.authentication`)."""
+    command = f"import sys, {program}; print(*(name for name in sys.modules if name.startswith('kubernetes')))"
+    ended = subprocess.run([sys.executable, "-c", command], check=True, capture_output=True, text=True)
+    assert ended.stdout.split() == []
 
 
 def test_plain_packages_only() -> None:

@@ -8,6 +8,7 @@ backend ┘  holds pod3's address └────────┘
 from __future__ import annotations
 
 import os
+import re
 import selectors
 import socket
 import threading
@@ -18,11 +19,15 @@ from contextlib import contextmanager, suppress
 
 from support.flows import BACKEND, BACKEND6, CLIENT, CLIENT6, NODE, NODE6, PODS, PODS6, Flow
 from svclab import netns
+from svclab.cluster import removal, state
+from svclab.cluster.plan import Plan
+from svclab.cluster.state import Lab
 from svclab.netns import Host
 
 TARGETS = (("tcp", 8080), ("tcp", 8443), ("tcp", 5353), ("udp", 5353))
 # A refusal that arrives while connect() still holds the socket is only noted; the SYN sent again after 1 s ends it.
 TIMEOUT = 2.5
+OWNED = re.compile(rf"{netns.PREFIX}(?P<lab>t(?P<owner>\d+)(?P<tag>[a-z]?))-")
 
 
 class Site:
@@ -192,8 +197,12 @@ def lone_host(tag: str) -> Iterator[Host]:
 
 
 def remove_abandoned() -> None:
-    """Removes the namespaces of test processes that are gone."""
+    """Removes the namespaces of test processes that are gone, and whole labs (`labs.plan_of`) with what lives there."""
     for name in netns.names():
-        owner = name.removeprefix(f"{netns.PREFIX}t").partition("-")[0]
-        if name.startswith(f"{netns.PREFIX}t") and owner.isdecimal() and not os.path.exists(f"/proc/{owner}"):
+        found = OWNED.match(name)
+        if found is None or os.path.exists(f"/proc/{found['owner']}"):
+            continue
+        if found["tag"]:
+            removal.remove(Lab(Plan(name=found["lab"]), state.folder_of(found["lab"])))
+        else:
             Host(name).remove()
