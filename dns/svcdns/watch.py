@@ -16,11 +16,11 @@ from svcdns.cluster import Cluster
 from svcdns.settings import Source
 from svcdns.tally import Tally
 from svcdns.wirecache import WireCache
+from svckube import memory
 from svckube.access import Access, at_server, from_kubeconfig, in_cluster
 from svckube.objects import EndpointSlice, KubeObject, Namespace, Pod, Service
-from svckube.reflector import ENDPOINT_SLICES, NAMESPACES, PODS, SERVICES, Reflector, Resource
+from svckube.reflector import ENDPOINT_SLICES, NAMESPACES, PODS, SERVICES, Batch, Reflector, Resource
 from svckube.store import Listed
-from svckube.stream import Applied, Deleted
 
 # A finished pod's address may belong to another one already.
 RUNNING = "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Unknown"
@@ -63,9 +63,9 @@ class Watched:
         """Begins to list and watch."""
         loop = asyncio.get_running_loop()
 
-        def deliver(batch: list[Listed | Applied | Deleted]) -> None:
+        def deliver(batch: Batch) -> None:
             if not loop.is_closed():
-                loop.call_soon_threadsafe(self.cluster.apply, batch)
+                loop.call_soon_threadsafe(self._take, batch)
 
         access = self._access = access_of(self.source)
         slim = self.cluster.slimmer.slim
@@ -74,6 +74,12 @@ class Watched:
         ]
         for reflector in self._reflectors:
             reflector.start()
+
+    def _take(self, batch: Batch) -> None:
+        was_synced = self.cluster.synced
+        self.cluster.apply(batch)
+        if was_synced and any(isinstance(one, Listed) for one in batch):
+            asyncio.get_running_loop().call_soon(memory.give_back)  # once the list, of which little was new, is gone
 
     def stop(self) -> None:
         for reflector in self._reflectors:
