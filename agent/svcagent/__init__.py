@@ -10,7 +10,8 @@ of netfilter; `compile`, `skeleton` and `dispatch` say it in kube-proxy's rules;
 
 Rules of the loop: nothing is written before Services, EndpointSlices and the Node are listed. Work is proportional to
 the change. After a failed write nothing is known, so the next pass compares with a dump; it is retried by itself. What
-somebody else changes is found by an audit. IPv4 and IPv6 are two pipelines of the same code. Time is a parameter.
+somebody else changes is found by an audit, which looks beside the loop (`audit`). IPv4 and IPv6 are two pipelines of
+the same code. Time is a parameter.
 
 agent/README.md tells what differs from kube-proxy, and what is missing.
 """

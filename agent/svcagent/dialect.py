@@ -60,7 +60,7 @@ class Dialect(msgspec.Struct, frozen=True):
     @property
     def most_services(self) -> int:
         """The longest list of lines in KUBE-SERVICES or KUBE-NODEPORTS; of more, a tree is made."""
-        return {"auto": MOST_SERVICES, "flat": _UNLIMITED, "tree": 0}[self.dispatch]
+        return {"auto": MOST_SERVICES, "flat": _UNLIMITED, "tree": 8}[self.dispatch]
 
     @property
     def most_endpoints(self) -> int:

@@ -4,7 +4,7 @@ The layout is kube-proxy's: one flat list per shared chain, sorted by service so
 same bytes. A service that changes marks only those shared chains in which its own lines changed.
 
 Where very many services are, a list is slow: a first packet meets every line before its own, and each new service
-rewrites all of them. There nat KUBE-SERVICES becomes a tree of chains by address prefix (`KUBE-SVC-10.96.4.0/22`), and
+rewrites all of them. There nat KUBE-SERVICES becomes a tree of chains by address prefix (`KUBE-SVC-10.96.4.0/24`), and
 nat KUBE-NODEPORTS one by port. The lines of one address or port stay together and in order, so nothing lands elsewhere.
 The chains are called KUBE-SVC so that kube-proxy removes them like its own, should it take over.
 """

@@ -1,8 +1,9 @@
 """Places, cut into prefixes so that few stand under each: the shape of a dispatch tree. Pure.
 
 A place is a number of `width` bits: an address, or a protocol with a port. The root holds all; a node with more than
-`MOST` of them has a child for each pair of bits that follow what its places have in common. So the shape is a matter of
-the places alone, not of the order in which they came; and where places come or go, only the nodes above them differ.
+`LEAF` of them has children by the next `STEP` bits, of which those count that its places do not have in common. So the
+shape is a matter of the places alone, not of the order in which they came; and where places come or go, only the nodes
+above them differ.
 """
 
 from __future__ import annotations
@@ -14,9 +15,12 @@ Node: TypeAlias = tuple[int, int]
 """(the lowest place under it, how many leading bits its places share)."""
 
 ROOT: Node = (0, 0)
-MOST = 8
-"""With 30,000 services that is six steps, each of at most four jumps, and eight lines: 32 rules for a first packet."""
-STEP = 2
+LEAF, STEP = 32, 3
+"""With 30,000 services that is four steps, each of at most eight jumps, and a leaf of at most 32 lines.
+
+What a first packet costs is memory that no cache holds. One more chain is two waits for it, one after the other; one
+more rule of a chain is read ahead. So few chains count for more than few rules (`tests/bench/first_packet.py`).
+"""
 _MANY = 64  # from here on one sort is cheaper than an insertion each
 
 
@@ -56,7 +60,8 @@ class Prefixes:
     def settle(self, most: int) -> tuple[set[Node], set[Node]]:
         """(nodes whose lines or children may be different now, nodes that are gone) since the last call.
 
-        While there are no more than `most` places in all, the root has no children.
+        Up to `most` places in all, the root has no children; a node below it has none up to `LEAF` or `most` places,
+        whichever is less.
         """
         self._merge()
         touched = sorted(self._touched)
@@ -66,7 +71,7 @@ class Prefixes:
         waiting = [ROOT]
         while waiting:
             node = waiting.pop()
-            children = self._children(node) if len(self._places) > most else ()
+            children = self._children(node, min(most, LEAF)) if len(self._places) > most else ()
             before[node] = self.nodes.get(node, ())
             self.nodes[node] = children
             kept.update(children)
@@ -98,14 +103,14 @@ class Prefixes:
     def _any(self, places: list[int], node: Node) -> bool:
         return bisect_left(places, node[0]) != bisect_left(places, self._end(node))
 
-    def _children(self, node: Node) -> tuple[Node, ...]:
+    def _children(self, node: Node, leaf: int) -> tuple[Node, ...]:
         low, high = self._range(node)
-        if high - low <= MOST or self._places[low] == self._places[high - 1]:
+        if high - low <= leaf or self._places[low] == self._places[high - 1]:
             return ()
         first, last = self._places[low], self._places[high - 1]
         common = self.width - (first ^ last).bit_length()
-        length = common - common % STEP + STEP
-        size = 1 << self.width - length
-        start = first >> self.width - length + STEP << self.width - length + STEP
-        found = ((start + index * size, length) for index in range(1 << STEP))
+        above = common - common % STEP
+        length = min(above + STEP, self.width)
+        start = first >> self.width - above << self.width - above
+        found = ((place, length) for place in range(start, self._end((start, above)), 1 << self.width - length))
         return tuple(child for child in found if self._any(self._places, child))

@@ -70,9 +70,12 @@ done
 
 # Nothing to start where systemd does not run: an image, a container.
 [ -z "$root" ] && [ -d /run/systemd/system ] || { echo "installed, nothing started:$units"; exit 0; }
+# One reload for all: each makes systemd read every unit of the machine again.
+for unit in $units; do
+    systemctl enable --quiet --no-reload "svcplane-$unit"
+done
 systemctl daemon-reload
 for unit in $units; do
-    systemctl enable --quiet "svcplane-$unit"
     case $unit in
     apiserver) credentials=/etc/svcplane/pki/apiserver.crt ;;
     nodelocal) credentials=/etc/svcplane/nodelocal.Corefile ;;

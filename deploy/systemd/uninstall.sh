@@ -45,7 +45,7 @@ units=$(cd "$root/etc/systemd/system" 2>/dev/null && ls svcplane-*.service 2>/de
 if [ -z "$root" ]; then
     if [ -d /run/systemd/system ] && [ -n "$units" ]; then
         # shellcheck disable=SC2086 # several words
-        systemctl disable --quiet --now $units
+        systemctl disable --quiet --no-reload --now $units
     fi
     if [ -x "$lab" ]; then "$lab" kubelet --cleanup; fi
     if [ -x "$agent" ]; then "$agent" cleanup; fi

@@ -25,6 +25,9 @@ Flavour: TypeAlias = Literal["nft", "legacy", "plain"]
 """iptables-nft, iptables-legacy, or a host that has just `iptables`."""
 
 LOCK_SECONDS = 5
+SLOW_LOCK_SECONDS = 120
+"""For input that is made while iptables-legacy-restore reads it: the alarm of its wait for the lock stays set, and when
+it comes during a read, the rest of the input is not read. So the input has as long to come."""
 COMMAND_SECONDS = 600
 """iptables-nft-restore of ten thousand services takes minutes; a command that hangs longer than this is killed."""
 
@@ -66,22 +69,22 @@ class Iptables(msgspec.Struct, frozen=True):
         Pieces of text are handed over as they are made, and made again to name a line that is refused.
         Returns the process ID of the command that did it, by which the kernel's notices name the writer.
         """
+        seconds = LOCK_SECONDS if isinstance(text, str) else SLOW_LOCK_SECONDS
         try:
-            return _run(self._restore, _pieces(text))[1]
+            return _run(self._restore(seconds), _pieces(text))[1]
         except IptablesError as error:
             raise IptablesError(str(error), *_complaint(str(error), _pieces(text))) from error
 
     def accepts(self, text: str | Iterable[str]) -> bool:
         """Whether an empty host takes this restore input: tried in a network namespace that ends with the try."""
         try:
-            _run(["unshare", "--net", "--", *self._restore], _pieces(text))
+            _run(["unshare", "--net", "--", *self._restore(SLOW_LOCK_SECONDS)], _pieces(text))
         except IptablesError:
             return False
         return True
 
-    @property
-    def _restore(self) -> list[str]:
-        return [self.command("restore"), "-w", str(LOCK_SECONDS), "--noflush"]
+    def _restore(self, lock_seconds: int) -> list[str]:
+        return [self.command("restore"), "-w", str(lock_seconds), "--noflush"]
 
     def run(self, *words: str) -> str:
         """One iptables command, such as `-t nat -D INPUT ...`."""

@@ -43,11 +43,12 @@ def machine() -> Iterator[tuple[Host, ControlPlane]]:
 
 
 @contextmanager
-def node(machine: Host, folder: Path) -> Iterator[Host]:
-    with lone_host("bench-node") as host:
-        netns.connect(machine, LINK, host, LINK)
-        machine.run("ip", "route", "add", f"{NODE}/32", "dev", LINK)
-        machine.run("ip", "route", "add", PODS, "via", NODE, "dev", LINK, "onlink")
+def node(machine: Host, folder: Path, name: str = LINK) -> Iterator[Host]:
+    """A node without rules; `name` is the machine's end of its link. Of several the machine talks to the latest."""
+    with lone_host(f"bench-{name}") as host:
+        netns.connect(machine, name, host, LINK)
+        machine.run("ip", "route", "replace", f"{NODE}/32", "dev", name)
+        machine.run("ip", "route", "replace", PODS, "via", NODE, "dev", name, "onlink")
         host.add_address(LINK, f"{NODE}/24")
         host.run("ip", "route", "add", "local", PODS, "dev", "lo")
         host.add_address("lo", f"{CLIENT}/32")
@@ -55,13 +56,13 @@ def node(machine: Host, folder: Path) -> Iterator[Host]:
         # A connection's end is remembered for 10 seconds, else; and thousands are made in one.
         host.sysctl("netfilter/nf_conntrack_tcp_timeout_close", "1")
         responder = Process(
-            (sys.executable, Path(__file__).with_name("responder.py")), folder / "responder.log", netns=host.name
+            (sys.executable, Path(__file__).with_name("responder.py")), folder / f"{name}.log", netns=host.name
         )
         with responder:
             responder.start()
             yield host
     # The kernel takes a namespace away later, rules first and links last; the next program shall not pay for it.
-    eventually(lambda: LINK not in machine.run("ls", "/sys/class/net"), "the last node's rules are gone", 120)
+    eventually(lambda: name not in machine.run("ls", "/sys/class/net").split(), "the last node's rules are gone", 120)
 
 
 def program(plane: ControlPlane, host: Host, name: str) -> Process:

@@ -6,18 +6,20 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from support.site import lone_host
+from support.waiting import eventually
 from svclab.netns import Host
 from svcnet import accounting, conntrack, links
 from svcnet.flow import Flow
 from svcnet.links import NamespaceError
 from svcnet.rules import Family
-from svcnet.writers import Iptables
+from svcnet.writers import Flavour, Iptables
 
 pytestmark = pytest.mark.netns
 
@@ -148,3 +150,21 @@ def test_counters_exist_and_count_or_are_not_to_be_had(host: Host) -> None:
         assert accounting.packets("svcplane-test") == 0
     with pytest.raises(OSError, match=r".+"):
         accounting.packets("svcplane-no-such")
+
+
+@pytest.mark.parametrize("flavour", ["nft", "legacy"])
+def test_what_is_made_while_it_is_restored_may_take_longer_than_the_lock(
+    host: Host, flavour: Flavour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """iptables-legacy-restore leaves the alarm of its wait for the lock set, and an alarm ends a read."""
+    monkeypatch.setattr("svcnet.writers.LOCK_SECONDS", 1)
+
+    def pieces() -> Iterator[str]:
+        yield "*nat\n:EARLY - [0:0]\n" + "# more than waits for company before it is handed over\n" * 20_000
+        began = time.monotonic()
+        eventually(lambda: time.monotonic() > began + 2, "the wait for the lock would be over")
+        yield ":LATE - [0:0]\nCOMMIT\n"
+
+    iptables = Iptables("IPv4", flavour)
+    iptables.restore(pieces())
+    assert ":LATE " in iptables.dump()

@@ -11,6 +11,6 @@ Vagrant.configure("2") do |config|
     libvirt.graphics_type = "none"
     libvirt.kernel = "#{box}/vmlinuz"
     libvirt.initrd = "#{box}/initrd.img"
-    libvirt.cmd_line = "root=LABEL=root rw console=ttyS0 net.ifnames=0 mitigations=off tsc=reliable"
+    libvirt.cmd_line = "root=LABEL=root rw console=ttyS0 net.ifnames=0 mitigations=off tsc=reliable clearcpuid=297,580"
   end
 end

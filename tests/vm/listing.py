@@ -6,7 +6,9 @@ from vm.machines import Machine
 
 # eth0 is QEMU's own network, which announces IPv6 when it likes.
 # One shell: each SSH command costs an emulated machine a second.
+# A busy one keeps systemctl waiting longer than its usual 25 s.
 COMMANDS = r"""
+export SYSTEMD_BUS_TIMEOUT=600
 for tables in iptables-save ip6tables-save; do $tables | grep -v '^[#:]' | sed "s/^/$tables /"; done
 nft list tables | sed 's/^/table /'
 ip -o link | awk -F': ' '{print "link", $2}'
