@@ -22,6 +22,7 @@ from typing import TypeAlias
 LIMIT = 32 << 20  # octets of both generations
 OVERHEAD = 450  # octets that CPython takes for an entry, beside those of question and reply
 MOST_SEEN = 1 << 15  # questions whose coming again is noticed
+_MARKS = 1 << 19  # octets; one question in thirty meets another's mark, and is kept a coming too early
 
 Shape: TypeAlias = tuple[int, int, int, int]
 """What is counted of a reply: type asked, rcode, octets asked, octets said."""
@@ -85,7 +86,7 @@ class WireCache:
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit // 2
-        self._seen: set[int] = set()
+        self._seen, self._count_seen = bytearray(_MARKS), 0
         self.serial = bytes(4)
         self.clear()
 
@@ -107,12 +108,13 @@ class WireCache:
 
     def is_wanted(self, question: bytes) -> bool:
         """Whether a question for which nothing is kept has come before, of late."""
-        mark = hash(question)
-        if mark in self._seen:
+        mark = hash(question) % _MARKS
+        if self._seen[mark]:
             return True
-        if len(self._seen) >= MOST_SEEN:
-            self._seen.clear()
-        self._seen.add(mark)
+        if self._count_seen >= MOST_SEEN:
+            self._seen, self._count_seen = bytearray(_MARKS), 0
+        self._seen[mark] = 1
+        self._count_seen += 1
         return False
 
     def keep(self, question: bytes, kept: Kept) -> None:

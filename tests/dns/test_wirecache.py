@@ -186,8 +186,9 @@ def test_a_flood_of_names_takes_a_bounded_memory_and_the_popular_stay() -> None:
 
 
 def test_questions_that_never_come_again_are_not_kept(resolver: Resolver) -> None:
-    for number in range(100_000):
-        assert not resolver.cache.is_wanted(b"%d" % number)
+    wanted = sum(resolver.cache.is_wanted(b"%d" % number) for number in range(100_000))
+    assert wanted < 6000  # some meet another's mark
+    assert resolver.cache.is_wanted(b"99999")
 
 
 def test_pieces_in_turn() -> None:
