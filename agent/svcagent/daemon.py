@@ -21,7 +21,7 @@ from svcagent.dialect import dialect
 from svcagent.events import Events, Happening
 from svcagent.metrics import ConntrackTotals, Metrics, PacketCounters, Pings, ReflectorCounters, RestClient
 from svcagent.options import Options
-from svckube import observe, reflector
+from svckube import memory, observe, reflector
 from svckube.access import Access, from_kubeconfig, in_cluster
 from svckube.systemd import Unit
 from svcnet import links, notices, writers
@@ -77,6 +77,7 @@ def run(chosen: Options, inbox: sync.Inbox, unit: Unit) -> None:
     """Works until SIGTERM, SIGINT, or a `Stop` in the inbox. The rules stay. `unit` is what systemd is told through."""
     # Rules and objects hold no circles: looking for some at every 700th costs a fifth of a start with many services.
     gc.set_threshold(50_000, 20, 20)
+    memory.keep_together()
     access = in_cluster() if not (chosen.kubeconfig or chosen.master) else _access(chosen)
     registry = observe.registry()
     access.told = RestClient(registry).answered
