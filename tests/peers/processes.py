@@ -77,8 +77,11 @@ class Process:
                 start_new_session=True,  # Ctrl-C is for pytest, which then stops us in order
             )
 
-    def wait_until(self, probe: Callable[[], T | None], what: str, seconds: float = 30.0) -> T:
-        """`eventually(probe)`, but a process that ends ends the wait at once. Raises ProcessError."""
+    def wait_until(self, probe: Callable[[], T | None], what: str, seconds: float = 120.0) -> T:
+        """`eventually(probe)`, but a process that ends ends the wait at once. Raises ProcessError.
+
+        A kube-apiserver that misses its first chance to make the namespaces it needs has the next a minute later.
+        """
 
         def outcome() -> tuple[T | None] | None:
             if not self.running:
