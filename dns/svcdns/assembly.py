@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from ipaddress import ip_address
-from pathlib import Path as File
+from pathlib import Path
 from typing import TypeAlias
 
 import msgspec
@@ -21,7 +21,7 @@ import msgspec
 from svcdns import wire
 from svcdns.addresses import nameservers, search_domains
 from svcdns.answer import Question, Zones
-from svcdns.autopath import Completion, Path, along, path_of_pod
+from svcdns.autopath import Completion, SearchPath, along, path_of_pod
 from svcdns.beyond import Beyond
 from svcdns.cache import Replies
 from svcdns.chain import Chain, Router, Said
@@ -180,7 +180,7 @@ class Assembly:
             return None
         index, more = self.watched[source].cluster.index, _search(RESOLV_CONF)
 
-        def find(lower: Name, client: bytes) -> Path | None:
+        def find(lower: Name, client: bytes) -> SearchPath | None:
             return path_of_pod(lower, source.zones, index.namespaces_at(client), more)
 
         return Completion(wanted.zones, find)
@@ -224,7 +224,7 @@ def _step(routers: dict[Place, Router], place: Place, query: wire.Query, via: Vi
 def _search(path: str) -> tuple[Name, ...]:
     """The search path of a resolv.conf; the node's own may be missing. OSError for another that cannot be read."""
     try:
-        return search_domains(File(path).read_text(errors="replace"))
+        return search_domains(Path(path).read_text(errors="replace"))
     except OSError as error:
         if path == RESOLV_CONF:
             return ()
@@ -237,7 +237,7 @@ def _again(routers: dict[Place, Router], place: Place, packet: bytes, via: Via) 
 
 def read_hosts(running: Running, options: Hosts, tally: Tally) -> None:
     """Reads the hosts file if it changed since it was last read; one that cannot be read is an empty one."""
-    path = File(options.path)
+    path = Path(options.path)
     try:
         status = path.stat()
         seen = status.st_mtime_ns, status.st_size
@@ -262,7 +262,7 @@ def _upstreams(forward: Forward) -> tuple[Upstream, ...]:
             found.append(one)
             continue
         try:
-            named = nameservers(File(one).read_text(errors="replace"))
+            named = nameservers(Path(one).read_text(errors="replace"))
         except OSError as error:
             raise OSError(f"forward: {one}: {error.strerror}") from error
         if not named:

@@ -21,9 +21,9 @@ from svcdns.names import labels_above, relative
 from svcdns.records import AXFR, CNAME, IXFR, LONGEST_NAME, NOERROR, NXDOMAIN, REFUSED, Name, Record
 from svcdns.settings import ROOT
 
-Path: TypeAlias = Sequence[Name]
+SearchPath: TypeAlias = Sequence[Name]
 """Domains in lower case, in the order in which they are tried; the last one is the root."""
-Finder: TypeAlias = Callable[[Name, bytes], Path | None]
+Finder: TypeAlias = Callable[[Name, bytes], SearchPath | None]
 """The path for a name in lower case and a client's address, 4 or 16 octets; None if it does not begin one."""
 
 
@@ -48,13 +48,13 @@ class Completion(msgspec.Struct, frozen=True):
         return [name for name in dict.fromkeys(names) if len(name) <= LONGEST_NAME]
 
 
-def along(path: Path) -> Finder:
+def along(path: SearchPath) -> Finder:
     """The same path for everybody, as a file has it."""
     whole = (*path, ROOT)
     return lambda lower, client: whole if labels_above(lower, whole[0]) and whole[0] != ROOT else None
 
 
-def path_of_pod(lower: Name, zones: Zones, namespaces: Sequence[str], more: Sequence[Name]) -> Path | None:
+def path_of_pod(lower: Name, zones: Zones, namespaces: Sequence[str], more: Sequence[Name]) -> SearchPath | None:
     """The path that the kubelet gives to pods of one of these namespaces; `more` is the node's own part of it."""
     zone = next((zone for zone in zones.all if labels_above(lower, zone) is not None), None)
     if zone is None:

@@ -128,7 +128,7 @@ class Beyond:
 
     def _written(self, query: wire.Query, reply: Reply, said: Foreign, via: Via, *, is_relayed: bool = False) -> bytes:
         """The octets for this client, with the flags of the cache's entry, or those that came just now."""
-        limit = wire.TCP_LIMIT if via.proto == "tcp" else query.udp_limit
+        limit = query.limit(via.proto)
         packet = wire.write(query, self.shuffled(reply), limit)
         flags = int.from_bytes(packet[2:4]) | said.flags & RA
         if query.flags & AD or (query.edns is not None and query.edns.dnssec_ok):
@@ -236,7 +236,7 @@ class Beyond:
             packet = await forwarder.exchange(query.packet, tcp=via.proto == "tcp", client=client)
         except _FAILURES as error:
             return self._refusal(query, REFUSED if isinstance(error, BusyError) else SERVFAIL, error, via)
-        limit = wire.TCP_LIMIT if via.proto == "tcp" else query.udp_limit
+        limit = query.limit(via.proto)
         if len(packet) <= limit:
             return packet
         empty = wire.write(query, Reply(packet[3] & 0xF, "too long", authoritative=False), limit)
@@ -244,5 +244,5 @@ class Beyond:
 
     def _refusal(self, query: wire.Query, rcode: int, error: Exception, via: Via) -> bytes:
         self.trouble(query.question, rcode, error)
-        limit = wire.TCP_LIMIT if via.proto == "tcp" else query.udp_limit
+        limit = query.limit(via.proto)
         return wire.write(query, Reply(rcode, str(error), authoritative=False), limit)

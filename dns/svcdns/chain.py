@@ -99,7 +99,7 @@ class Chain:
         if found is None:
             return self._completed(query, via)
         inner, back = found
-        limit = wire.TCP_LIMIT if via.proto == "tcp" else query.udp_limit
+        limit = query.limit(via.proto)
         return _then(self._completed(inner, via), lambda reply: turned_back(reply, query, inner, back, limit))
 
     def _completed(self, query: wire.Query, via: Via) -> Said:
@@ -107,7 +107,7 @@ class Chain:
         if len(names) < 2:
             return self.answered(query, via)
         began, client, is_stranger = perf_counter(), via.client, via.is_stranger
-        limit = wire.TCP_LIMIT if via.proto == "tcp" else query.udp_limit
+        limit = query.limit(via.proto)
         steps = gone_along(query, names, limit, lambda: self._tally.count("autopath_success", via.server))
 
         def counted(reply: bytes) -> bytes:
@@ -225,5 +225,5 @@ class Router:
         self._tally.dropped(via)
         if not isinstance(query, wire.Query):
             return query
-        limit = wire.TCP_LIMIT if via.proto == "tcp" else query.udp_limit
+        limit = query.limit(via.proto)
         return wire.write(query, Reply(REFUSED, "in no zone that is served", authoritative=False), limit)

@@ -40,12 +40,14 @@ class Table:
             return None
         found = self._at(question.lower)
         size = {A: 4, AAAA: 16}.get(question.type, 0)
-        falls = options.fallthrough is not None and _is_below(question.lower, options.fallthrough)
-        if falls and (not found or (options.unsupported and not size)):
+        if (not found or (options.unsupported and not size)) and self._falls_through(question.lower):
             return None
         if not found:
             return Reply(SERVFAIL, "not in the hosts file", authoritative=False)
         return self._reply(question, [address for address in found if len(address) == size])
+
+    def _falls_through(self, name: Name) -> bool:
+        return self.options.fallthrough is not None and _is_below(name, self.options.fallthrough)
 
     def _reply(self, question: Question, data: Iterable[bytes]) -> Reply:
         ttl = self.options.ttl

@@ -93,7 +93,7 @@ _LABELS: Mapping[str, Callable[[Exchange], str]] = {
     "{>id}": lambda it: str(it.query.id),
     "{>opcode}": lambda it: str(it.query.flags >> 11 & 0xF),
     "{>do}": lambda it: _true(it.query.edns is not None and it.query.edns.dnssec_ok),
-    "{>bufsize}": lambda it: "65535" if it.via.proto == "tcp" else str(it.query.udp_limit),
+    "{>bufsize}": lambda it: str(it.query.limit(it.via.proto)),
     "{>rflags}": lambda it: _flags(it.said),
     "{rcode}": lambda it: _rcode(it.said),
     "{rsize}": lambda it: str(len(it.said)),

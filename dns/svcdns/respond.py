@@ -130,7 +130,7 @@ class Responder:
     def written(self, query: wire.Query, reply: Reply, via: Via) -> bytes:
         """The octets of a reply, its addresses shuffled, within the client's limit."""
         reply = shuffled(reply, self._shuffle)
-        return wire.write(query, reply, wire.TCP_LIMIT if via.proto == "tcp" else query.udp_limit)
+        return wire.write(query, reply, query.limit(via.proto))
 
     def _from_beyond(self, query: wire.Query, via: Via, began: float) -> bytes | Awaitable[bytes]:
         said = None if self._beyond is None or self._is_refused(via) else self._beyond.ask(query, via)

@@ -191,8 +191,8 @@ class Errors(msgspec.Struct, frozen=True):
 
 
 CLASSES = ("success", "denial", "error", "all")
-COMMON = '{remote}:{port} - {>id} "{type} {class} {name} {proto} {size} {>do} {>bufsize}" {rcode} '
-COMMON += "{>rflags} {rsize} {duration}"
+_ASKED = "{type} {class} {name} {proto} {size} {>do} {>bufsize}"
+COMMON = f'{{remote}}:{{port}} - {{>id}} "{_ASKED}" {{rcode}} {{>rflags}} {{rsize}} {{duration}}'
 COMBINED = f'{COMMON} "{{>opcode}}"'
 
 

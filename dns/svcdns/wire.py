@@ -89,6 +89,10 @@ class Query(msgspec.Struct, frozen=True):
     def udp_limit(self) -> int:
         return UDP_LIMIT if self.edns is None else min(max(self.edns.size, UDP_LIMIT), UDP_LARGEST)
 
+    def limit(self, proto: str) -> int:
+        """How many octets the reply may have over `udp` or `tcp`."""
+        return TCP_LIMIT if proto == "tcp" else self.udp_limit
+
     @property
     def is_common(self) -> bool:
         """Whether others ask in the same octets: with EDNS options or in the case of 0x20 hardly anybody does."""

@@ -198,11 +198,10 @@ def lone_host(tag: str) -> Iterator[Host]:
 
 def remove_abandoned() -> None:
     """Removes the namespaces of test processes that are gone, and whole labs (`labs.plan_of`) with what lives there."""
-    for name in netns.names():
-        found = OWNED.match(name)
-        if found is None or os.path.exists(f"/proc/{found['owner']}"):
-            continue
-        if found["tag"]:
-            removal.remove(Lab(Plan(name=found["lab"]), state.folder_of(found["lab"])))
-        else:
-            Host(name).remove()
+    ours = [found for found in map(OWNED.match, netns.names()) if found is not None]
+    abandoned = [found for found in ours if not os.path.exists(f"/proc/{found['owner']}")]
+    for lab in {found["lab"] for found in abandoned if found["tag"]}:
+        removal.remove(Lab(Plan(name=lab), state.folder_of(lab)))
+    for found in abandoned:
+        if not found["tag"]:
+            Host(found.string).remove()
