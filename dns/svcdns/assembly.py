@@ -113,14 +113,14 @@ class Assembly:
                 chain.responder.again = partial(_again, self.routers, place)
                 chain.step = partial(_step, self.routers, place)
 
-    def front(self, place: Place) -> tuple[WireCache, str]:
-        """The cache that the sockets of an address may answer from, and the zone whose metrics that counts for."""
+    def front(self, place: Place) -> tuple[WireCache | None, str]:
+        """The cache that the sockets of an address may answer from, if any, and the zone that metrics count it for."""
         chains = {running.chain: running for running in self.blocks}
         for text, chain in self.routers[place].zones.values():
             running = chains[chain]
             if chain.is_the_same_to_all and running.watched is not None:
                 return chain.responder.cache, text
-        return WireCache(), "."
+        return None, "."
 
     def hosts(self) -> Iterable[Running]:
         """The blocks with a hosts file that is to be read anew when it changes."""

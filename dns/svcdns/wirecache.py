@@ -15,7 +15,7 @@ first more often than another, and none always follows the same one. CoreDNS's `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import accumulate
 from typing import TypeAlias
 
@@ -27,6 +27,11 @@ _MARKS = 1 << 19  # octets; one question in thirty meets another's mark, and is 
 Shape: TypeAlias = tuple[int, int, int, int]
 """What is counted of a reply: type asked, rcode, octets asked, octets said."""
 Shuffle: TypeAlias = Callable[[list[bytes]], None]
+Follower: TypeAlias = Callable[[Collection[str] | None, bytes], None]
+"""Hears which services' replies are forgotten, None for all, and the serial."""
+Pieces: TypeAlias = tuple[bytes, list[bytes] | None, bytes]
+"""What a reply has in front, the records that take turns, None for the serial, and what follows."""
+Parts: TypeAlias = tuple[bytes | Pieces, Shape, str]
 
 
 class Turning:
@@ -46,6 +51,10 @@ class Turning:
         self._starts = [0, *accumulate(map(len, self._records[:-1]))]
         self._at = 0
 
+    @property
+    def parts(self) -> Pieces:
+        return self._head, self._records, self._tail
+
     def octets(self) -> bytes:
         """The reply, the record that was first the last time now being the last."""
         if self._at == len(self._starts):
@@ -63,6 +72,10 @@ class Dated:
     def __init__(self, head: bytes, tail: bytes, cache: WireCache) -> None:
         self._head, self._tail, self._cache = head, tail, cache
         self.cost = len(head) + len(tail) + 100
+
+    @property
+    def parts(self) -> Pieces:
+        return self._head, None, self._tail
 
     def octets(self) -> bytes:
         """The reply, with the serial as it is now."""
@@ -88,11 +101,21 @@ class WireCache:
         self._limit = limit // 2
         self._seen, self._count_seen = bytearray(_MARKS), 0
         self.serial = bytes(4)
+        self._followers: list[Follower] = []
         self.clear()
 
     def clear(self) -> None:
         """Forgets everything."""
         self._fresh, self._aged = _Generation(), _Generation()
+        for follower in self._followers:
+            follower(None, self.serial)
+
+    def follow(self, follower: Follower) -> None:
+        """Tells of all that is forgotten from now on, and of each serial."""
+        self._followers.append(follower)
+
+    def unfollow(self, follower: Follower) -> None:
+        self._followers.remove(follower)
 
     @property
     def fresh(self) -> dict[bytes, Kept]:
@@ -133,10 +156,28 @@ class WireCache:
         else:
             fresh.of_service[service] = [question]
 
-    def forget(self, services: Iterable[str], serial: int) -> None:
+    def forget(self, services: Collection[str], serial: int | bytes) -> None:
         """Forgets what depends on these services; `serial` is the zone's from now on."""
-        self.serial = (serial & 0xFFFFFFFF).to_bytes(4)
+        before, self.serial = self.serial, serial if isinstance(serial, bytes) else (serial & 0xFFFFFFFF).to_bytes(4)
         for service in services:
             for generation in (self._fresh, self._aged):
                 for question in generation.of_service.pop(service, ()):
                     generation.replies.pop(question, None)
+        if services or before != self.serial:
+            for follower in self._followers:
+                follower(services, self.serial)
+
+
+def parts_of(kept: Kept) -> Parts:
+    """What a reply is made of, so that another process can keep it too (`kept_from`)."""
+    reply, shape, service = kept
+    return (reply if isinstance(reply, bytes) else reply.parts), shape, service
+
+
+def kept_from(parts: Parts, cache: WireCache, shuffle: Shuffle) -> Kept:
+    """The reply of these parts, for this cache."""
+    found, shape, service = parts
+    if isinstance(found, bytes):
+        return found, shape, service
+    head, records, tail = found
+    return (Dated(head, tail, cache) if records is None else Turning(head, records, tail, shuffle)), shape, service
