@@ -21,6 +21,7 @@ anything odd. Where we differ, we differ by a rule that dns/README.md names and 
     transfer              a zone whole, for those who may have it                                  (pure)
     cluster  watch        feeds the index, knows whether everything has been listed; its reflectors
     upstream  forward     one other resolver; which of them is asked      beyond   these and the cache
+    hostnames             upstreams by name
     respond               one message to one reply      chain   a server block, and which answers    report   the log
     server                the sockets, of which    datagrams  streams    are UDP and TCP
     bursts  batch         what comes together is answered together; recvmmsg(2)

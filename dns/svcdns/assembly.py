@@ -261,6 +261,7 @@ def _upstreams(forward: Forward) -> tuple[Upstream, ...]:
         if isinstance(one, Upstream):
             found.append(one)
             continue
+        assert isinstance(one, str)  # noqa: S101 - host names have addresses by now
         try:
             named = nameservers(Path(one).read_text(errors="replace"))
         except OSError as error:

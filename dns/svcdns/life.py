@@ -28,6 +28,7 @@ from svcdns.assembly import Assembly, Place, Running, read_hosts
 from svcdns.chain import Chain, Router
 from svcdns.clients import Guard
 from svcdns.corefile import CorefileError
+from svcdns.hostnames import with_addresses
 from svcdns.local import tell
 from svcdns.server import Server
 from svcdns.settings import Endpoint, Settings
@@ -167,7 +168,7 @@ class Life:
     async def _adopt(self, settings: Settings) -> None:
         """Makes the settings the ones that are served. If it raises, what was served still is."""
         before = self._assembly
-        after = Assembly(settings, self._tally)
+        after = Assembly(await with_addresses(settings, self._tally), self._tally)
         opened: dict[Place, _Port] = {}
         http: dict[str, tuple[frozenset[str], Http]] = {}
         try:

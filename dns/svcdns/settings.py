@@ -105,6 +105,15 @@ class Upstream(msgspec.Struct, frozen=True):
         return f"tls://{self.endpoint}" if self.tls else str(self.endpoint)
 
 
+class HostName(msgspec.Struct, frozen=True):
+    """An upstream whose addresses are found when the settings are taken."""
+
+    host: str
+    port: int
+    tls: bool = False
+    server_name: str = ""
+
+
 class HealthCheck(msgspec.Struct, frozen=True):
     seconds: float = 0.5
     recursion: bool = True
@@ -112,9 +121,12 @@ class HealthCheck(msgspec.Struct, frozen=True):
 
 
 class Forward(msgspec.Struct, frozen=True):
-    """`to` may hold paths of resolv.conf files. `max_concurrent` 0 is as many as we can; `max_fails` 0 never probes."""
+    """`to` may hold paths of resolv.conf files. `max_concurrent` 0 is as many as we can; `max_fails` 0 never probes.
 
-    to: tuple[Upstream | str, ...]
+    `resolvers` say the addresses of host names, by default the system's.
+    """
+
+    to: tuple[Upstream | HostName | str, ...]
     origin: Name = ROOT
     excepted: tuple[Name, ...] = ()
     policy: Policy = "random"
@@ -127,6 +139,7 @@ class Forward(msgspec.Struct, frozen=True):
     force_tcp: bool = False
     prefer_udp: bool = False
     fail_fast: bool = False
+    resolvers: tuple[Endpoint, ...] = ()
     certificates: Certificates = Certificates()
 
 
