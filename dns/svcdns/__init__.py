@@ -16,6 +16,7 @@ anything odd. Where we differ, we differ by a rule that dns/README.md names and 
     answer                question and index to a reply, or to what an upstream must be asked      (pure)
     wire                  octets to questions, replies to octets; the door to dnslib               (pure)
     hosts  rewrite        names from a file; questions asked under another name                    (pure)
+    acl                   who may ask what                                                         (pure)
     foreign  cache        what other resolvers say, trimmed to the question; what of it is kept    (pure)
     wirecache             replies by the octets of their question, as long as they are true        (pure)
     transfer              a zone whole, for those who may have it                                  (pure)

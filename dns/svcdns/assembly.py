@@ -154,7 +154,13 @@ class Assembly:
         table = Table(block.hosts) if block.hosts is not None else None
         completion = self._completion(block)
         chain = Chain(
-            responder, self._tally, hosts=table, rewrites=block.rewrites, log=block.log, completion=completion
+            responder,
+            self._tally,
+            hosts=table,
+            rewrites=block.rewrites,
+            log=block.log,
+            completion=completion,
+            access=block.access,
         )
         if block.transfers:
 

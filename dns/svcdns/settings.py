@@ -8,7 +8,7 @@ lower case.
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -21,6 +21,9 @@ DNS_PORT, TLS_PORT = 53, 853
 
 Policy: TypeAlias = Literal["random", "round_robin", "sequential"]
 RewriteKind: TypeAlias = Literal["exact", "suffix"]
+Access: TypeAlias = Literal["allow", "block", "filter", "drop"]
+Network: TypeAlias = IPv4Network | IPv6Network
+EVERYWHERE: tuple[Network, ...] = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -190,6 +193,21 @@ class Transfer(msgspec.Struct, frozen=True):
     to: tuple[IPv4Network | IPv6Network, ...]
 
 
+class AccessPolicy(msgspec.Struct, frozen=True):
+    """What becomes of questions of these types, of all if there are none, from these networks."""
+
+    access: Access
+    types: frozenset[int]
+    networks: tuple[Network, ...]
+
+
+class AccessRule(msgspec.Struct, frozen=True):
+    """For questions below `zones` the first policy that fits decides; where none does, the next rule is looked at."""
+
+    zones: tuple[Name, ...]
+    policies: tuple[AccessPolicy, ...]
+
+
 class Consolidated(msgspec.Struct, frozen=True):
     """Errors that match `pattern` are told as a number once in `seconds`, at `level` ("error", "warning", ...)."""
 
@@ -251,6 +269,7 @@ class ServerBlock(msgspec.Struct, frozen=True):
     listen: tuple[Endpoint, ...] = ()
     transfers: tuple[Transfer, ...] = ()
     autopath: Autopath | None = None
+    access: tuple[AccessRule, ...] = ()
 
 
 class Reload(msgspec.Struct, frozen=True):

@@ -74,8 +74,8 @@ PURE = [
     *(
         f"svcdns.{name}"
         for name in (
-            "addresses answer autopath busiest cache channel clients corefile directives explain flags foreign "
-            "histogram hosts index names nodeflags notrack options pillars plugin_cache plugin_forward "
+            "acl addresses answer autopath busiest cache channel clients corefile directives explain flags foreign "
+            "histogram hosts index names nodeflags notrack options pillars plugin_acl plugin_cache plugin_forward "
             "plugin_kubernetes plugins records rewrite settings slim stub transfer wire wirecache"
         ).split()
     ),
