@@ -73,6 +73,10 @@ class Dated:
         self._head, self._tail, self._cache = head, tail, cache
         self.cost = len(head) + len(tail) + 100
 
+    def share(self, tails: dict[bytes, bytes]) -> None:
+        """What follows the serial is the same in all replies of a zone, and is held once."""
+        self._tail = tails.setdefault(self._tail, self._tail)
+
     @property
     def parts(self) -> Pieces:
         return self._head, None, self._tail
@@ -89,8 +93,9 @@ Kept: TypeAlias = tuple[bytes | Turning | Dated, Shape, str]
 class _Generation:
     def __init__(self) -> None:
         self.replies: dict[bytes, Kept] = {}
-        self.of_service: dict[str, list[bytes]] = {}
+        self.of_service: dict[str, bytes | list[bytes]] = {}
         self.shapes: dict[Shape, Shape] = {}
+        self.tails: dict[bytes, bytes] = {}
         self.octets = 0
 
 
@@ -148,20 +153,26 @@ class WireCache:
             self._fresh, self._aged = _Generation(), self._fresh
         fresh = self._fresh
         fresh.octets += cost
+        if isinstance(reply, Dated):
+            reply.share(fresh.tails)
         fresh.replies[question] = (reply, fresh.shapes.setdefault(shape, shape), service)
         if not service:
             return
-        if service in fresh.of_service:
-            fresh.of_service[service].append(question)
+        others = fresh.of_service.get(service)
+        if others is None:
+            fresh.of_service[service] = question  # most services have one, and a list takes more than it
+        elif isinstance(others, bytes):
+            fresh.of_service[service] = [others, question]
         else:
-            fresh.of_service[service] = [question]
+            others.append(question)
 
     def forget(self, services: Collection[str], serial: int | bytes) -> None:
         """Forgets what depends on these services; `serial` is the zone's from now on."""
         before, self.serial = self.serial, serial if isinstance(serial, bytes) else (serial & 0xFFFFFFFF).to_bytes(4)
         for service in services:
             for generation in (self._fresh, self._aged):
-                for question in generation.of_service.pop(service, ()):
+                found = generation.of_service.pop(service, [])
+                for question in [found] if isinstance(found, bytes) else found:
                     generation.replies.pop(question, None)
         if services or before != self.serial:
             for follower in self._followers:
