@@ -4,9 +4,9 @@
 
 Loops open connections to the first, the middle, the last service and to random ones, to a node port from another
 machine, and over UDP, one real kube-apiserver behind it all. Printed for each disturbance: connections, those that
-failed, the longest time between two good ones of a loop, and when the last failed one began after the disturbance.
-Whoever flushes our rules breaks connections until they are healed; else none may fail. kube-proxy plays what it can of
-that on a node of its own. Needs root; asserts nothing.
+failed, the longest time between two good ones of a loop, and the time from the first failed one to the last. Whoever
+flushes our rules breaks connections until they are healed; else none may fail. kube-proxy plays what it can of that on
+a node of its own. Needs root; asserts nothing.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ SETTLED = 40
 EVERY = "everything"
 NODE_PORT, UDP_PORT = 30080, 53
 FOREIGN = "*nat\n:THEIRS - [0:0]\n-A PREROUTING -j THEIRS\n-A THEIRS -j RETURN\nCOMMIT\n"
-TITLES = ("program", "disturbance", "connections", "failed", "longest gap, ms", "last failure, s", "took, s")
+TITLES = ("program", "disturbance", "connections", "failed", "longest gap, ms", "outage, s", "took, s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +70,23 @@ class Row:
         return sum(each.failed for each in self.seen.values())
 
     @property
-    def last_failed(self) -> float:
-        return max(each.last_failed for each in self.seen.values())
+    def outage(self) -> float:
+        """Seconds from the first failed connection to the last."""
+        hurt = [each for each in self.seen.values() if each.failed]
+        return max(each.last_failed for each in hurt) - min(each.first_failed for each in hurt) if hurt else 0.0
 
     def cells(self) -> tuple[str, ...]:
         gap = max(each.gap for each in self.seen.values())
-        last = f"{'' if self.healed else '> '}{self.last_failed:.2f}" if self.failed else ""
-        return self.program, self.name, str(self.tried), str(self.failed), f"{gap * 1e3:.0f}", last, f"{self.took:.2f}"
+        outage = f"{'' if self.healed else '> '}{self.outage:.2f}" if self.failed else ""
+        return (
+            self.program,
+            self.name,
+            str(self.tried),
+            str(self.failed),
+            f"{gap * 1e3:.0f}",
+            outage,
+            f"{self.took:.2f}",
+        )
 
 
 @dataclass(slots=True)

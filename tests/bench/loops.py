@@ -37,13 +37,14 @@ class Way:
 class Seen:
     """Of one way since a moment: connections, those that failed, and the longest time in seconds between two good ones.
 
-    `last_failed` is when the last failed one began, in seconds since the moment; 0.0 if none did. `wrong` is one of
-    those that landed elsewhere.
+    `first_failed` and `last_failed` are when the first and the last failed one began, in seconds since the moment; 0.0
+    if none did. `wrong` is one of those that landed elsewhere.
     """
 
     tried: int
     failed: int
     gap: float
+    first_failed: float
     last_failed: float
     wrong: str = ""
 
@@ -79,8 +80,8 @@ class Loop:
         failed = [(began, where) for began, _, where in made if where is not None]
         good = [since, *(ended for _, ended, where in made if where is None)]
         gap = max((later - sooner for sooner, later in zip(good, [*good[1:], time.monotonic()], strict=True)))
-        last = failed[-1][0] - since if failed else 0.0
-        return Seen(len(made), len(failed), gap, last, next((where for _, where in failed if where), ""))
+        first, last = (failed[each][0] - since if failed else 0.0 for each in (0, -1))
+        return Seen(len(made), len(failed), gap, first, last, next((where for _, where in failed if where), ""))
 
     def good_since(self, moment: float, count: int) -> bool:
         """Whether the last `count` connections began after a moment, and all landed as they should."""
