@@ -167,11 +167,8 @@ def _where(kind: int, body: bytes) -> tuple[Family, str, str] | tuple[()] | None
     table = _text(attributes[1])  # NFTA_TABLE_NAME, NFTA_CHAIN_TABLE, NFTA_RULE_TABLE
     if kind in (NEWTABLE, DELTABLE):
         return None if table in TABLES else ()
-    return (
-        family,
-        table,
-        _text(attributes[3 if kind in (NEWCHAIN, DELCHAIN) else 2]),
-    )  # NFTA_CHAIN_NAME, NFTA_RULE_CHAIN
+    # NFTA_CHAIN_NAME, NFTA_RULE_CHAIN
+    return family, table, _text(attributes[3 if kind in (NEWCHAIN, DELCHAIN) else 2])
 
 
 def _text(attribute: bytes) -> str:
