@@ -19,7 +19,7 @@ from svclab.netns import Host
 
 PAUSE = 0.004
 """Between two connections of a loop: some two hundred a second, and the processors stay free for the programs."""
-PATIENCE = {socket.SOCK_STREAM: 5.0, socket.SOCK_DGRAM: 1.0}
+PATIENCE = 10.0
 """Seconds until a connection has failed. A lost SYN is sent again after one; a lost datagram is lost."""
 
 
@@ -95,7 +95,7 @@ class Loop:
 def landed(address: str, port: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> str:
     """The address of the endpoint that answers a new connection or datagram; "" if none does."""
     with suppress(OSError), socket.socket(socket.AF_INET, kind) as made:
-        made.settimeout(PATIENCE[kind])
+        made.settimeout(PATIENCE)
         made.connect((address, port))
         if kind is socket.SOCK_DGRAM:
             made.send(b"?")
