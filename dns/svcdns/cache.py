@@ -141,8 +141,7 @@ class Replies:
         else:
             bounds = options.success
             may_be_kept = reply.rcode == NOERROR and not (lacks and reply.answer)
-        ttl = min(max(least, bounds.shortest), bounds.longest)
-        return (kind if may_be_kept and not reply.truncated else None), ttl
+        return (kind if may_be_kept and not reply.truncated else None), bounds.bounded(least)
 
 
 def with_ttl(reply: Reply, ttl: int) -> Reply:

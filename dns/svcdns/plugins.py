@@ -12,6 +12,8 @@ import re
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
+import msgspec
+
 from svcdns.addresses import zone_names
 from svcdns.corefile import Block, CorefileError, Directive, Line
 from svcdns.directives import (
@@ -27,6 +29,7 @@ from svcdns.directives import (
     options,
     seconds,
 )
+from svcdns.names import labels_above
 from svcdns.plugin_cache import cache
 from svcdns.plugin_forward import forward
 from svcdns.plugin_kubernetes import kubernetes
@@ -38,6 +41,7 @@ from svcdns.settings import (
     DNS_PORT,
     ROOT,
     Autopath,
+    Cache,
     Consolidated,
     Errors,
     Hosts,
@@ -110,6 +114,8 @@ def _block(block: Block, port: int) -> ServerBlock:
             raise directive.error(f"{name}: a server block has it only once; see line {seen[name].line}")
         seen[name] = directive
         read(directive, zones, found)
+    if {"cache", "hosts"} <= found.keys():
+        found["hosts"] = _as_cached(found["cache"], found["hosts"])
     found["forwards"] = tuple(found.get("forwards", ()))
     found["transfers"] = tuple(found.get("transfers", ()))
     return ServerBlock(serving, tuple(seen), **found)
@@ -261,6 +267,13 @@ def _hosts(directive: Directive, zones: tuple[Name, ...], found: Found) -> None:
     if said.get("unsupported") and "fallthrough" not in said:
         raise directive.error("fallthrough_unsupported requires fallthrough")
     found["hosts"] = Hosts(path, own or zones, tuple(inline), **said)
+
+
+def _as_cached(cache: Cache, hosts: Hosts) -> Hosts:
+    """A cache in front needs not keep what is in memory anyway; its bounds are what clients see of it."""
+    if all(any(labels_above(zone, kept) is not None for kept in cache.zones) for zone in hosts.zones):
+        return msgspec.structs.replace(hosts, ttl=cache.success.bounded(hosts.ttl))
+    return hosts
 
 
 def _hosts_ttl(line: Line, found: Found) -> None:

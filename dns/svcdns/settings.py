@@ -70,6 +70,9 @@ class Capacity(msgspec.Struct, frozen=True):
     longest: int
     shortest: int = 5
 
+    def bounded(self, ttl: int) -> int:
+        return min(max(ttl, self.shortest), self.longest)
+
 
 class Cache(msgspec.Struct, frozen=True):
     """`prefetch`: from so many questions on a reply is fetched anew before it expires; 0 is never.

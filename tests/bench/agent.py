@@ -109,7 +109,7 @@ def command(chosen: argparse.Namespace) -> str:
     usual = parsed([])
     words = [
         f"--{flag} {','.join(value) if isinstance(value, tuple) else value}"
-        for flag in ("sizes", "programs", "rounds", "seconds")
+        for flag in ("sizes", "programs", "rounds", "seconds", "patience")
         if (value := getattr(chosen, flag)) != getattr(usual, flag)
     ]
     return " ".join(["python tests/bench/agent.py", *words])

@@ -1,9 +1,9 @@
 """Tables from the figures of the agent's benchmark.
 
-    python tests/bench/report.py FILE.json [--into README.md] [--svg FILE]
+    python tests/bench/report.py FILE.json... [--into README.md] [--svg FILE]
 
-Without more, the tables as text; --into writes them between the two marks of a Markdown file. Fields of a row, `_s`
-seconds, `_ms` milliseconds, `_us` microseconds, `_mib` MiB:
+Several files are several runs in one table. Without more, the tables as text; --into writes them between the two marks
+of a Markdown file. Fields of a row, `_s` seconds, `_ms` milliseconds, `_us` microseconds, `_mib` MiB:
 
     start_s                  from the program's start until all services answer; start_over_s, if it takes longer
     change_p50_ms, _p99      one endpoint of a service gives way to another: API write to new connection; of `changes`
@@ -26,7 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-COMMAND = "python tests/bench/report.py tests/bench/agent.json --into agent/README.md --svg tests/bench/agent.svg"
+RUNS = ("tests/bench/agent.json", "tests/bench/agent-30000.json")
+COMMAND = f"python tests/bench/report.py {' '.join(RUNS)} --into agent/README.md --svg tests/bench/agent.svg"
 BEGIN, END = f"<!-- figures: {COMMAND} -->", "<!-- end of the figures -->"
 
 Row = Mapping[str, Any]
@@ -35,11 +36,11 @@ Table = list[list[str]]
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("file", type=Path)
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE")
     parser.add_argument("--into", type=Path, help="a Markdown file with the two marks")
     parser.add_argument("--svg", type=Path, help="where a plot goes")
     chosen = parser.parse_args()
-    data = json.loads(chosen.file.read_text())
+    data = joined(chosen.files)
     if chosen.into:
         chosen.into.write_text(placed(chosen.into.read_text(), markdown(data)))
     if chosen.svg:
@@ -50,6 +51,12 @@ def main() -> int:
     if not (chosen.into or chosen.svg):
         print("\n\n".join(text(table(data)) for table in (figures, packets, ratios)))
     return 0
+
+
+def joined(files: Iterable[Path]) -> dict[str, Any]:
+    """Runs as one: `runs`, what each says of itself, and the `rows` of all."""
+    runs = [json.loads(file.read_text()) for file in files]
+    return {"runs": runs, "rows": [row for run in runs for row in run["rows"]]}
 
 
 def share(values: Sequence[float], part: float) -> float | None:
@@ -209,7 +216,8 @@ def text(table: Table) -> str:
 
 
 def markdown(data: Mapping[str, Any]) -> str:
-    return "\n\n".join([f"{origin(data)}:", *(_markdown(table(data)) for table in (figures, packets, ratios))])
+    origins = "; ".join(map(origin, data["runs"]))
+    return "\n\n".join([f"{origins}:", *(_markdown(table(data)) for table in (figures, packets, ratios))])
 
 
 def _markdown(table: Table) -> str:

@@ -143,6 +143,7 @@ FILES = {
         "hosts {\n 192.0.2.7 plain.example.org\n 2001:db8::7 mail.example.org\n fallthrough\n}\nforward . <0>"
     ),
     "hosts alone": block("hosts {\n 192.0.2.7 plain.example.org\n ttl 60\n}\nforward . <0>"),
+    "hosts, cached": block("hosts {\n 192.0.2.7 plain.example.org\n fallthrough\n}\ncache 30\nforward . <0>"),
     "rewritten": block("rewrite name exact nodata.example.org plain.example.org\nforward . <0>"),
     "a rewritten suffix": block("rewrite stop name suffix example.com example.org answer auto\nforward . <0>"),
     "zones, one that keeps": block("forward . <0>\ncache 30", "plain.example.org")
@@ -155,8 +156,8 @@ def accepted(asked: Asked, file: str, theirs: Heard) -> Heard:
     said = theirs.said
     if file == "part of the names" and not theirs.flags.startswith("ra"):  # a name that is nobody's is no failure
         said = replace(said, rcode="REFUSED")
-    if "cache" in file or "keeps" in file:  # a cache is no authority
-        said = replace(said, aa=False)
+    if "cache" in file or "keeps" in file:  # a cache is no authority; an entry of hosts is, with a cache or without
+        said = replace(said, aa="hosts" in file and asked.name.lower() == "plain")
     if asked.name == "poison":  # records about something else are left out
         said = replace(said, answer=said.answer[-1:], authority=(), additional=())
     if asked.name == "brief" and "cache" in file:  # the SOA's minimum counts

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from bench import plot, report
 
 ROOT = Path(__file__).parents[2]
-FIGURES = json.loads((ROOT / "tests/bench/agent.json").read_text())
+FIGURES = report.joined(ROOT / run for run in report.RUNS)
 
 
 def test_tables_of_the_readme_are_made_from_the_figures() -> None:
