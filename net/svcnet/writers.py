@@ -35,7 +35,7 @@ PIPE_BYTES = 1 << 20
 """What waits in the pipe to a command: on a busy machine each turn that the two take costs milliseconds."""
 
 _PREFIX = {"IPv4": "iptables", "IPv6": "ip6tables"}
-_NOT_THERE = re.compile("No chain/|does not exist")
+_NOT_THERE = re.compile("No chain/|is incompatible")  # the second is what iptables-nft 1.8.9 says of one not there
 _LINE = re.compile(r"line:? (\d+)")
 
 

@@ -64,6 +64,7 @@ CLOSE = [
     ("a hook deleted", "-t nat -D OUTPUT 1", 0),
     ("a base chain flushed", "-t nat -F KUBE-MARK-MASQ", 1),
     ("a chain by a name of ours", "-t nat -N KUBE-SVC-AAAAAAAAAAAAAAAA", 1),
+    ("a canary deleted", "-t nat -X KUBE-PROXY-CANARY", 1),
     ("a filter chain's rule", "-t filter -I KUBE-FORWARD -j RETURN", 1),
 ]
 
