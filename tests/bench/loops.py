@@ -19,8 +19,9 @@ from svclab.netns import Host
 
 PAUSE = 0.004
 """Between two connections of a loop: some two hundred a second, and the processors stay free for the programs."""
-PATIENCE = 10.0
-"""Seconds until a connection has failed. A lost SYN is sent again after one; a lost datagram is lost."""
+PATIENCE = {socket.SOCK_STREAM: 10.0, socket.SOCK_DGRAM: 5.0}
+"""Seconds until a connection has failed. A lost SYN is sent again after one; a lost datagram is lost, and of those that
+nobody takes not each is answered: the kernel limits its refusals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ class Loop:
 def landed(address: str, port: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> str:
     """The address of the endpoint that answers a new connection or datagram; "" if none does."""
     with suppress(OSError), socket.socket(socket.AF_INET, kind) as made:
-        made.settimeout(PATIENCE)
+        made.settimeout(PATIENCE[kind])
         made.connect((address, port))
         if kind is socket.SOCK_DGRAM:
             made.send(b"?")
