@@ -64,6 +64,7 @@ PURE = [
     "svcagent.picture",
     "svcagent.pipeline",
     "svcagent.prefixes",
+    "svcagent.problems",
     "svcagent.resolve",
     "svcagent.skeleton",
     "svcagent.specimens",
