@@ -53,12 +53,7 @@ class Slimmer:
 
     def _meta(self, thing: KubeObject, labels: Labels | None = None) -> ObjectMeta:
         meta = thing.metadata
-        return ObjectMeta(
-            name=meta.name,
-            namespace=self._once(meta.namespace),
-            resource_version=meta.resource_version,
-            labels=labels,
-        )
+        return ObjectMeta(name=meta.name, namespace=self._once(meta.namespace), labels=labels)
 
     def _spec(self, spec: ServiceSpec) -> ServiceSpec:
         ports = tuple(ServicePort(one.port, self._once(one.name), one.protocol) for one in spec.ports or ())

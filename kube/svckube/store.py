@@ -2,7 +2,7 @@
 
 In: `Listed` (the complete state of one kind), `Applied`, `Deleted`. Out: `Change` values, and the tables themselves.
 Work is proportional to the change, but for `Listed`, which is read once through. A message that brings nothing new
-(the same resourceVersion, the deletion of something unknown) gives no Change, so that whatever stands behind the
+(an object as it was, the deletion of something unknown) gives no Change, so that whatever stands behind the
 store does nothing either. An object that was skipped because it did not decode keeps its last good value: a field
 we cannot read is no reason to take a working service down.
 
@@ -98,7 +98,7 @@ class Store:
     def _put(self, kind: type[KubeObject], new: KubeObject) -> Change | None:
         table, key = self._table(kind), new.key
         old = table.get(key)
-        if old is not None and old.metadata.resource_version == new.metadata.resource_version:
+        if old == new:
             return None
         table[key] = new
         self._reindex(key, old, new)
