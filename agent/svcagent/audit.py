@@ -13,7 +13,9 @@ from typing import TypeAlias
 
 import msgspec
 
+from svcagent import patch
 from svcagent.doubts import Differences
+from svcagent.patch import Installed
 from svcagent.picture import Picture
 from svckube import memory
 from svcnet.rules import Family
@@ -21,13 +23,17 @@ from svcnet.writers import Iptables, IptablesError
 
 
 class Looked(msgspec.Struct, frozen=True):
-    """What differs from the picture, `error` if that could not be told. `generation` is nf_tables' at the beginning."""
+    """What differs from the picture, `error` if that could not be told. `generation` is nf_tables' at the beginning.
+
+    `found` is all that was seen.
+    """
 
     family: Family
     differences: Differences
     generation: int
     disturbed: bool
     seconds: float
+    found: Installed
     error: str = ""
 
 
@@ -37,13 +43,15 @@ Look: TypeAlias = Callable[[], Looked]
 def look(iptables: Iptables, picture: Picture, generation: Callable[[], int], clock: Callable[[], float]) -> Looked:
     """Compares what this iptables shows with the picture. Nothing differs where it cannot be told."""
     began, before = clock(), generation()
-    found: Differences = frozenset()
-    complaint = ""
+    differences: Differences = frozenset()
+    found, complaint = Installed({}), ""
     try:
-        found = frozenset(picture.differences(iptables.dump()).items())
+        found = patch.installed(iptables.dump())
+        differences = frozenset(picture.compared(found).items())
     except (IptablesError, ValueError) as error:  # the second: a dump that is none
         complaint = str(error)
-    return Looked(iptables.family, found, before, before != generation(), clock() - began, complaint)
+    disturbed = before != generation()
+    return Looked(iptables.family, differences, before, disturbed, clock() - began, found, complaint)
 
 
 def beside(deliver: Callable[[Looked], None]) -> Callable[[Look], None]:

@@ -16,7 +16,20 @@ from contextlib import ExitStack
 from http import HTTPStatus
 from importlib import metadata
 
-from svcagent import audit, configuration, conflict, listening, node, rivals, served, status, sync, writing, zpages
+from svcagent import (
+    audit,
+    configuration,
+    conflict,
+    listening,
+    messages,
+    node,
+    rivals,
+    served,
+    status,
+    sync,
+    writing,
+    zpages,
+)
 from svcagent.dialect import dialect
 from svcagent.events import Events, Happening
 from svcagent.metrics import ConntrackTotals, Metrics, PacketCounters, Pings, ReflectorCounters, RestClient
@@ -73,7 +86,7 @@ def _writer(chosen: Options, iptables: Iptables) -> writing.Writer:
         raise StartError(str(error)) from error
 
 
-def run(chosen: Options, inbox: sync.Inbox, unit: Unit) -> None:
+def run(chosen: Options, inbox: messages.Inbox, unit: Unit) -> None:
     """Works until SIGTERM, SIGINT, or a `Stop` in the inbox. The rules stay. `unit` is what systemd is told through."""
     # Rules and objects hold no circles: looking for some at every 700th costs a fifth of a start with many services.
     gc.set_threshold(50_000, 20, 20)
@@ -82,7 +95,7 @@ def run(chosen: Options, inbox: sync.Inbox, unit: Unit) -> None:
     registry = observe.registry()
     access.told = RestClient(registry).answered
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: inbox.put(sync.Stop()))
+        signal.signal(number, lambda *_: inbox.put(messages.Stop()))
     name = node.name(chosen.hostname_override)
     with ExitStack() as closing:
         # The threads that talk to the API server start first: they stay in the namespace where this program began.
@@ -124,7 +137,7 @@ def _rival(chosen: Options) -> str:
 def _work(
     chosen: Options,
     name: str,
-    inbox: sync.Inbox,
+    inbox: messages.Inbox,
     events: Events,
     registry: observe.Registry,
     unit: Unit,
@@ -138,8 +151,8 @@ def _work(
     metrics.unset.set(set_up(chosen))
     families = [_writer(chosen, each) for each in _families(flavour)]
     for following in (
-        notices.rule_changes(lambda writer: inbox.put(sync.RulesChanged(writer))),
-        notices.address_changes(lambda _: inbox.put(sync.AddressesChanged())),
+        notices.rule_changes(lambda *commit: inbox.put(messages.RulesChanged(*commit))),
+        notices.address_changes(lambda _: inbox.put(messages.AddressesChanged())),
     ):
         closing.callback(following.close)
     pings, began = Pings(), time.time()

@@ -11,7 +11,7 @@ The chains are called KUBE-SVC so that kube-proxy removes them like its own, sho
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address
 
 from svcagent import names
@@ -48,6 +48,10 @@ class Dispatch:
             else:
                 del known[service]
         return changed
+
+    def below(self, names: Collection[str]) -> set[ChainKey]:
+        """The shared chains that have one of these chains of nat below them; `settle` will give those again."""
+        return {chain for chain, tree in self._trees.items() if tree.touch(names)}
 
     def settle(self, chain: ChainKey) -> tuple[dict[ChainKey, tuple[Rule, ...]], set[ChainKey]]:
         """The rules of a shared chain, and of those below it that are different since the last call; and those gone."""
@@ -143,6 +147,13 @@ class _Tree:
             services = {*self._services.pop(place, ()), service} - (set() if becomes else {service})
             if services:
                 self._services[place] = tuple(sorted(services))
+
+    def touch(self, names: Collection[str]) -> bool:
+        """Counts the chains of these names as different; whether there are any."""
+        found = [node for node in self._prefixes.nodes if node != ROOT and self._kind.name(node) in names]
+        for node in found:
+            self._prefixes.touch(node[0])
+        return bool(found)
 
     def settle(
         self, known: Mapping[str, tuple[Rule, ...]], border: int

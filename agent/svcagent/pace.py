@@ -16,7 +16,7 @@ DISTURBED_SHARE = 0.1
 
 
 class Pace:
-    """Decides when a pass and when an audit are due."""
+    """Decides when a pass and when an audit are due. `auditing` is whether one is under way."""
 
     def __init__(self, min_interval: float, audit_interval: float, max_retry: float) -> None:
         self._min_interval = min_interval
@@ -27,7 +27,7 @@ class Pace:
         self._requested = False
         self._audit_at: float | None = None
         self._audit_not_before = 0.0
-        self._auditing = False
+        self.auditing = False
         self._disturbed = False
 
     def request(self) -> None:
@@ -49,11 +49,11 @@ class Pace:
         self._not_before = now + max(delay, self._min_interval)
 
     def audit_begins(self) -> None:
-        self._auditing = True
+        self.auditing = True
         self._disturbed = False
 
     def audited(self, now: float, took: float) -> None:
-        self._auditing = False
+        self.auditing = False
         self._audit_at = now + max(self._audit_interval, took / AUDIT_SHARE)
         self._audit_not_before = now + took / DISTURBED_SHARE
         if self._disturbed:
@@ -61,7 +61,7 @@ class Pace:
 
     def disturbed(self, now: float) -> None:
         """Somebody else wrote rules: an audit is wanted as soon as may be, another one if one is under way."""
-        if self._auditing:
+        if self.auditing:
             self._disturbed = True
         elif self._audit_at is not None:
             self._audit_at = min(self._audit_at, max(now, self._audit_not_before))
@@ -75,7 +75,7 @@ class Pace:
     @property
     def _next_audit(self) -> float | None:
         """Not after a failure: then nothing is known of the kernel, and the next pass will look."""
-        return None if self._failures or self._auditing else self._audit_at
+        return None if self._failures or self.auditing else self._audit_at
 
     def wait(self, now: float, at_most: float) -> float:
         """Seconds until something is due, never negative."""

@@ -44,6 +44,23 @@ class Installed(msgspec.Struct):
         for key in [each for each in self.chains if each not in ours]:
             self.count(key, self.chains.pop(key), None)
 
+    def copy(self) -> Installed:
+        """Another one of the same."""
+        return Installed(dict(self.chains), dict(self.built_in), self.held)
+
+    def correct(self, keys: Iterable[ChainKey], found: Installed) -> None:
+        """Takes over what was found of these chains, there or not."""
+        for key in keys:
+            old, new = self.chains.get(key), found.chains.get(key)
+            self.count(key, old, new)
+            if new is None:
+                self.chains.pop(key, None)
+            else:
+                self.chains[key] = new
+            if key[1] in _BUILT_IN:
+                self.built_in[key] = found.built_in.get(key, frozenset())
+        self.held |= found.held
+
     def count(self, key: ChainKey, old: bytes | None, new: bytes | None) -> None:
         """Keeps the totals of each table: a chain came, went or became another."""
         self.chain_totals[key[0]] += (new is not None) - (old is not None)
@@ -157,6 +174,11 @@ def installed(dump: str) -> Installed:
     )
 
 
+def owned(key: ChainKey) -> bool:
+    """Whether a chain has a name of a service's or an endpoint's."""
+    return key[0] == "nat" and key[1].startswith(OWNED_PREFIXES)
+
+
 def seen(found: Installed, key: ChainKey) -> bytes:
     """What stands for a chain as it was found: b"" if it is not there; of a built-in one, its rules that name ours."""
     if key in found.chains:
@@ -202,8 +224,7 @@ def _missing(hooks: Iterable[Hook], found: Installed) -> tuple[Hook, ...]:
 
 def stale_chains(found: Installed, wanted: Container[ChainKey]) -> list[ChainKey]:
     """Chains of services and endpoints that nobody wants any more, kube-proxy's leftovers included."""
-    owned = (key for key in found.chains if key[0] == "nat" and key[1].startswith(OWNED_PREFIXES))
-    return [key for key in owned if key not in wanted]
+    return [key for key in found.chains if owned(key) and key not in wanted]
 
 
 def applied(patch: Patch, found: Installed) -> None:

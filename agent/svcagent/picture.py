@@ -6,12 +6,13 @@ does not change while it is compared, whatever is written meanwhile: `Pipeline.u
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 
 from svcagent import patch, skeleton
 from svcagent.compile import ChainKey
+from svcagent.patch import Installed
 
 
 class Picture(msgspec.Struct, frozen=True):
@@ -21,13 +22,18 @@ class Picture(msgspec.Struct, frozen=True):
     let_be: frozenset[ChainKey] = frozenset()
 
     def differences(self, dump: str) -> dict[str, bytes]:
-        """What somebody else changed of ours: `table chain` to what stands for it now.
+        """What a whole dump shows otherwise."""
+        return self.compared(patch.installed(dump))
+
+    def compared(self, found: Installed, keys: Collection[ChainKey] | None = None) -> dict[str, bytes]:
+        """What somebody else changed of ours: `table chain` to what stands for it now; of these chains, or of all.
 
         Of a built-in chain only the rules that name chains of ours are looked at.
         """
-        found = patch.installed(dump)
-        wrong = {key for key, mine in self.chains.items() if found.chains.get(key) != mine}
-        wrong |= {(hook.table, hook.chain) for hook in patch.plan({}, found, hooks=skeleton.HOOKS).insert}
+        looked_at = self.chains if keys is None else [key for key in keys if key in self.chains]
+        wrong = {key for key in looked_at if found.chains.get(key) != self.chains[key]}
+        hooks = [hook for hook in skeleton.HOOKS if keys is None or (hook.table, hook.chain) in keys]
+        wrong |= {(hook.table, hook.chain) for hook in patch.plan({}, found, hooks=hooks).insert}
         wrong |= set(patch.stale_chains(found, self.chains))
         return {name(key): patch.seen(found, key) for key in sorted(wrong - self.let_be)}
 
@@ -35,3 +41,9 @@ class Picture(msgspec.Struct, frozen=True):
 def name(key: ChainKey) -> str:
     """`table chain`."""
     return " ".join(key)
+
+
+def key(name: str) -> ChainKey:
+    """The chain of a `name`."""
+    table, _, chain = name.partition(" ")
+    return table, chain

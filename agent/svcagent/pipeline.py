@@ -9,7 +9,7 @@ rules. After a failed write nothing is known of the kernel any more, so the next
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import TypeVar
 
@@ -86,16 +86,16 @@ class Pipeline:
         return True
 
     def full(self, services: Touched, dump: str) -> Patch:
-        """`portions` in one patch."""
-        return patch.merged(self.portions(services, dump))
+        """`portions` in one patch, from what a dump shows."""
+        return patch.merged(self.portions(services, patch.installed(dump)))
 
-    def portions(self, services: Touched, dump: str) -> Iterator[Patch]:
-        """The patches from what `dump` shows to what all `services` want. What is right already is not rewritten.
+    def portions(self, services: Touched, there: Installed) -> Iterator[Patch]:
+        """The patches from what is there to what all `services` want. What is right already is not rewritten.
 
         Each is made when it is asked for, so that not all rules are in memory at once; what is jumped to comes first,
         and what needs all services last. With the last one all count as written: call `failed` if they are not.
         """
-        found = patch.installed(dump)
+        found = there.copy()
         self._reset()
         chains: dict[ChainKey, tuple[Rule, ...]] = dict(skeleton.base(self.dialect))
         chains.update({key: () for key in skeleton.ENSURED if key not in chains and key not in found.chains})
@@ -145,11 +145,42 @@ class Pipeline:
 
     def partial(self, touched: Touched) -> Patch:
         """The patch for a few services that may have changed, against what is known to be installed."""
+        return self._planned(touched, frozenset(), ())
+
+    def mended(self, touched: Touched, keys: Collection[ChainKey], found: Installed) -> Patch:
+        """As `partial`, and what else gives these chains back what they should hold, of which `found` is there now.
+
+        Their `owners` must be among the touched.
+        """
+        astray = frozenset(keys)
+        hooks = () if skeleton.HOOKED.isdisjoint(astray) else skeleton.HOOKS
+        if hooks:
+            astray |= skeleton.ENSURED
+        self._known.correct(astray, found)
+        return self._planned(touched, astray, hooks)
+
+    def owners(self, keys: Collection[ChainKey]) -> list[str]:
+        """The services that own one of these chains, sorted."""
+        wanted = frozenset(keys)
+        return sorted(service for service, owned in self._owned.items() if not wanted.isdisjoint(owned))
+
+    def concerned(self, keys: Iterable[ChainKey]) -> frozenset[ChainKey]:
+        """Those of these chains that are ours, or look like it, or hold jumps of ours."""
+        ours = self._installed.chains if self._installed else {}
+        found = frozenset(key for key in keys if key in ours or key in skeleton.HOOKED or patch.owned(key))
+        return found if skeleton.HOOKED.isdisjoint(found) else found | skeleton.ENSURED
+
+    @property
+    def _known(self) -> Installed:
         if self._installed is None:
-            raise RuntimeError("a partial pass needs a known state: call full first")
+            raise RuntimeError("nothing is known to be installed: call full first")
+        return self._installed
+
+    def _planned(self, touched: Touched, astray: frozenset[ChainKey], hooks: Iterable[skeleton.Hook]) -> Patch:
+        known = self._known
         chains: dict[ChainKey, tuple[Rule, ...]] = {}
         gone: set[ChainKey] = set()
-        shared: set[ChainKey] = set()
+        shared = self._dispatch.below({key[1] for key in astray}) if astray else set()
         for key, service, slices in touched:
             self.refused.discard(key)
             owned = self._owned.get(key, ())
@@ -157,11 +188,15 @@ class Pipeline:
             chains.update(own)
             shared |= changed
             gone.update(each for each in owned if each not in own)
-        rules, branches = self._shared(shared)
+        rules, branches = self._shared(shared | (astray & set(skeleton.SHARED)))
         chains.update(rules)
-        gone |= branches
-        chains.update(dict.fromkeys(gone & self._installed.held - chains.keys(), ()))
-        return patch.plan(chains, self._installed, delete=gone - chains.keys())
+        if astray:
+            chains |= {key: rules for key, rules in skeleton.base(self.dialect).items() if key in astray}
+            chains |= {key: () for key in skeleton.ENSURED if key in astray and key not in chains | known.chains}
+            gone.update(key for key in astray if patch.owned(key))
+        gone = (gone | branches) - chains.keys()
+        chains.update(dict.fromkeys(gone & known.held, ()))
+        return patch.plan(chains, known, delete=gone - chains.keys(), hooks=hooks)
 
     def applied(self, written: Patch) -> None:
         """The patch is in the kernel."""
@@ -182,11 +217,9 @@ class Pipeline:
 
     def picture(self) -> Picture:
         """What the kernel should hold now. What is written from now on is remembered for `unwritten`."""
-        if self._installed is None:
-            raise RuntimeError("nothing is known to be installed: call full first")
+        shown = Picture(dict(self._known.chains), self._not_ours)
         self._written = set()
-        not_ours = frozenset(set(skeleton.ENSURED) - skeleton.base(self.dialect).keys())
-        return Picture(dict(self._installed.chains), not_ours)
+        return shown
 
     def unwritten(self, differences: Differences) -> Differences | None:
         """Those from the last picture that no write of ours explains; None if all was written anew, or is to be."""
@@ -198,6 +231,14 @@ class Pipeline:
     def differences(self, dump: str) -> dict[str, bytes]:
         """What a dump shows otherwise than it was written."""
         return self.picture().differences(dump)
+
+    def astray(self, keys: Collection[ChainKey], found: Installed) -> Differences:
+        """What was found of these chains otherwise than it was written."""
+        return frozenset(Picture(self._known.chains, self._not_ours).compared(found, keys).items())
+
+    @property
+    def _not_ours(self) -> frozenset[ChainKey]:
+        return frozenset(set(skeleton.ENSURED) - skeleton.base(self.dialect).keys())
 
     def _shared(self, keys: Iterable[ChainKey]) -> tuple[dict[ChainKey, tuple[Rule, ...]], set[ChainKey]]:
         """Shared chains with what changed below them, and the chains below them that are gone."""

@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from importlib import metadata
 from pathlib import Path
 
-from svcagent import configuration, daemon, reload, sync
+from svcagent import configuration, daemon, messages, reload, sync
 from svcagent.configuration import Configuration, ConfigurationError
 from svckube import observe
 from svckube.systemd import Unit
@@ -55,7 +55,7 @@ def run(parsed: argparse.Namespace, cleanup: Callable[[argparse.Namespace], int]
 
 
 def _serve(parsed: argparse.Namespace, text: str | None, found: Configuration) -> None:
-    inbox: sync.Inbox = queue.SimpleQueue()
+    inbox: messages.Inbox = queue.SimpleQueue()
     unit = Unit()
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     follower: reload.Follower | None = None
@@ -64,7 +64,7 @@ def _serve(parsed: argparse.Namespace, text: str | None, found: Configuration) -
             file = reload.ConfigurationFile(
                 Path(parsed.config), text, found, lambda new: configuration.configuration(parsed, new)
             )
-            follower = reload.Follower(file, lambda: inbox.put(sync.Stop()))
+            follower = reload.Follower(file, lambda: inbox.put(messages.Stop()))
             follower.start()
             closing.callback(follower.stop)
         daemon.run(found.options, inbox, unit)

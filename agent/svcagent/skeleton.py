@@ -42,7 +42,7 @@ CANARIES: tuple[ChainKey, ...] = tuple((table, names.CANARY) for table in ("mang
 SHARED = (FILTER_SERVICES, FILTER_EXTERNAL, FILTER_NODEPORTS, FILTER_FIREWALL, NAT_SERVICES, NAT_NODEPORTS)
 """The chains that hold lines of many services."""
 
-ENSURED: tuple[ChainKey, ...] = (("filter", names.LOCALNET_FIREWALL),)
+ENSURED: frozenset[ChainKey] = frozenset({("filter", names.LOCALNET_FIREWALL)})
 """Chains that must exist because a hook jumps there, but whose rules may be somebody else's (the kubelet's)."""
 
 
@@ -140,3 +140,16 @@ HOOKS = (
     _hook("filter", "OUTPUT", names.LOCALNET_FIREWALL, ""),
 )
 """In the order they are inserted, each at the head: the last of a chain ends up first."""
+
+HOOKED = frozenset((hook.table, hook.chain) for hook in HOOKS)
+"""The built-in chains with a jump of ours."""
+
+VITAL: tuple[ChainKey, ...] = (
+    ("nat", "OUTPUT"),
+    ("nat", "PREROUTING"),
+    ("nat", "POSTROUTING"),
+    NAT_SERVICES,
+    ("nat", names.MARK_MASQ),
+    ("nat", names.POSTROUTING),
+)
+"""Without any of these many services are not reached."""

@@ -16,10 +16,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from importlib.metadata import version
-from typing import TypeAlias
 
-import msgspec
-
+from svcagent import picture
 from svcagent.audit import Look, Looked, look
 from svcagent.culprits import culprits, suspects
 from svcagent.doubts import Differences, shown
@@ -28,10 +26,12 @@ from svcagent.family import Family
 from svcagent.flows import stale
 from svcagent.health import Health
 from svcagent.healthcheck import HealthChecks
+from svcagent.messages import AddressesChanged, Inbox, Message, RulesChanged, Stop
 from svcagent.metrics import Metrics
 from svcagent.options import Options
-from svcagent.patch import Extent, Patch
+from svcagent.patch import Extent, Installed, Patch
 from svcagent.pipeline import Pipeline
+from svcagent.problems import Problems
 from svcagent.status import Status
 from svcagent.writing import Writer
 from svckube import memory
@@ -55,26 +55,10 @@ GLANCE_SECONDS = 2.0
 """How often a legacy table is looked at, which announces nothing."""
 MOST_TRIED = 2000
 """With more services than that, one that spoils a write is only found if iptables names its line."""
+MOST_MENDED = 500
+"""Services whose chains are written for themselves; where more are hurt, a full pass does that in portions."""
 BATCHES = 1000
 """How many messages are taken in before a pass gets its turn."""
-
-
-class Stop(msgspec.Struct, frozen=True):
-    """Ends the loop."""
-
-
-class RulesChanged(msgspec.Struct, frozen=True):
-    """Somebody committed a transaction of nf_tables; `writer` is a process ID, another netlink port, or 0: unknown."""
-
-    writer: int
-
-
-class AddressesChanged(msgspec.Struct, frozen=True):
-    """An interface of the node gained or lost an address."""
-
-
-Message: TypeAlias = Batch | RulesChanged | AddressesChanged | Looked | Stop
-Inbox: TypeAlias = queue.SimpleQueue[Message]
 
 
 class Agent:
@@ -111,7 +95,7 @@ class Agent:
         self._clock = clock
         self._wall = wall
         self._store = Store(KINDS)
-        self._problems: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._problems = Problems(family.name for family in self._families)
         self._started = wall()
         self._endpoints = 0
 
@@ -136,7 +120,7 @@ class Agent:
             endpoint_slices=len(self._store.objects(EndpointSlice)),
             endpoints=self._endpoints,
             families={family.name: family.state for family in self._families},
-            problems={key: problems for (_, key), problems in self._problems.copy().items()},
+            problems=self._problems.every,
         )
 
     def _is_live(self) -> bool:
@@ -172,9 +156,7 @@ class Agent:
             return IDLE_SECONDS
         if self._conflict:
             return max(0.0, self._look_at - now)
-        return min(
-            family.pace.wait(now, IDLE_SECONDS if family.announced else GLANCE_SECONDS) for family in self._families
-        )
+        return min(family.wait(now, IDLE_SECONDS if family.announced else GLANCE_SECONDS) for family in self._families)
 
     @property
     def _ready(self) -> bool:
@@ -183,10 +165,10 @@ class Agent:
     def receive(self, message: Message) -> None:
         """Takes a message in and asks for the passes and audits that it makes necessary."""
         match message:
-            case RulesChanged(writer):
+            case RulesChanged(writer, chains):
                 if not any(family.writer.wrote(writer) for family in self._families):
                     for family in self._families:
-                        family.pace.disturbed(self._clock())
+                        family.disturbed(self._clock(), chains)
             case AddressesChanged():
                 self._node_changed()
             case Looked():
@@ -242,6 +224,8 @@ class Agent:
         for family in self._families:
             if not family.announced and now >= family.glance_at:
                 self._glance(family, now)
+            if not self._conflict and family.close_look_due(now):
+                self._look_closely(family, now)
             if self._conflict:  # seen by the family before
                 return
             if family.pace.pass_due(now):
@@ -289,8 +273,8 @@ class Agent:
             way = None if planned.empty else family.write(lambda: extent.of([planned]))
             pipeline.applied(planned)
         else:
-            dump = family.iptables.dump()
-            way = family.write(lambda: extent.of(pipeline.portions(self._services(self._all_services()), dump)))
+            there = family.there()
+            way = family.write(lambda: extent.of(pipeline.portions(self._services(self._all_services()), there)))
         if way:
             self._metrics.writes.labels(family.name, way).inc()
         family.touched.clear()
@@ -301,7 +285,12 @@ class Agent:
         """The patch for what changed, None if a full pass is needed."""
         if pipeline.needs_full:
             return None
-        planned = pipeline.partial(self._services(sorted(family.touched)))
+        if family.mending:
+            keys, found = family.mending
+            family.touched.update(pipeline.owners(keys))
+            planned = pipeline.mended(self._services(sorted(family.touched)), keys, found)
+        else:
+            planned = pipeline.partial(self._services(sorted(family.touched)))
         return None if pipeline.outgrown else planned
 
     def _all_services(self) -> list[str]:
@@ -367,7 +356,7 @@ class Agent:
         """Do legacy tables have as many rules as after our last write?"""
         family.glance_at = now + GLANCE_SECONDS
         if family.looks_different():
-            family.pace.disturbed(now)
+            family.disturbed(now)
 
     def _audit(self, family: Family, now: float) -> None:
         """Does the kernel still hold what was written, on the addresses that the node has now?"""
@@ -383,8 +372,8 @@ class Agent:
 
     def _look(self, family: Family, pipeline: Pipeline) -> None:
         family.pace.audit_begins()
-        picture = pipeline.picture()
-        self._beside(lambda: look(family.iptables, picture, family.generation, self._clock))
+        wanted = pipeline.picture()
+        self._beside(lambda: look(family.iptables, wanted, family.generation, self._clock))
 
     def _judge(self, family: Family, looked: Looked, now: float) -> None:
         """What a look found leads to healing, to another look, or to nothing."""
@@ -409,7 +398,7 @@ class Agent:
         if healing:
             self._healed(family, found)
         elif new and not self._gives_way(now):
-            self._heal(family, pipeline, found, now)
+            self._heal(family, pipeline, found, now, looked)
 
     def _gives_way(self, now: float) -> bool:
         """Whether another program serves Services here: its rules are as good as ours, but not both in turns."""
@@ -430,19 +419,51 @@ class Agent:
                 self._request(family)
         return bool(found)
 
-    def _heal(self, family: Family, pipeline: Pipeline, differences: Differences, now: float) -> None:
+    def _look_closely(self, family: Family, now: float) -> None:
+        """Do the chains that somebody wrote to still hold what they should, or those that all services need?"""
+        differences, found, blind = family.look_closely(self._clock)
+        if not differences or self._gives_way(now):
+            return
+        pipeline = self._pipeline(family)
+        if blind:
+            self._heal(family, pipeline, differences, now)
+        else:
+            self._mend(family, pipeline, differences, found, now)
+            if family.still(differences, self._clock):
+                family.pace.disturbed(self._clock())
+
+    def _heal(
+        self, family: Family, pipeline: Pipeline, differences: Differences, now: float, looked: Looked | None = None
+    ) -> None:
+        """Undoes somebody else's changes, and looks whether that has helped. Without `looked`, there may be more."""
+        if looked and len(pipeline.owners([picture.key(name) for name, _ in differences])) <= MOST_MENDED:
+            self._mend(family, pipeline, differences, looked.found, now)
+        else:
+            family.looked_last = looked
+            self._healing(family, differences)
+            pipeline.failed()
+            self._pass(family, now)
+        if family.pace.auditing:
+            family.pace.disturbed(now)
+        elif not pipeline.needs_full:
+            family.healing = True
+            self._look(family, pipeline)
+
+    def _mend(self, family: Family, pipeline: Pipeline, differences: Differences, found: Installed, now: float) -> None:
+        """Writes just these chains, of which that was found."""
+        self._healing(family, differences)
+        family.mending = [picture.key(name) for name, _ in differences], found
+        self._pass(family, now)
+        family.mending = None
+
+    def _healing(self, family: Family, differences: Differences) -> None:
         log.warning(
             "somebody else changed our rules: restoring them",
             extra=fields(family=family.name, chains=len(differences), changed=shown(differences)),
         )
         self._metrics.healed.labels(family.name).inc()
         family.state = family.state.healing()
-        pipeline.failed()
         self._request(family)
-        self._pass(family, now)
-        if not pipeline.needs_full:
-            family.healing = True
-            self._look(family, pipeline)
 
     def _healed(self, family: Family, after: Differences) -> None:
         """Takes what still differs after a healing."""
@@ -469,15 +490,8 @@ class Agent:
             return False
 
     def _report_problems(self, family: Family, pipeline: Pipeline) -> None:
-        """Each problem of an object is logged once, and again only when it is another."""
-        for key, problems in pipeline.problems.items():
-            known = [self._problems.get((each.name, key)) for each in self._families]
-            self._problems[family.name, key] = problems
-            if problems not in known:
-                log.warning("object partly ignored", extra=fields(service=key, problems="; ".join(problems)))
-        for owner, key in [each for each in self._problems if each[0] == family.name]:
-            if key not in pipeline.problems:
-                del self._problems[owner, key]
+        for key, problems in self._problems.take(family.name, pipeline.problems):
+            log.warning("object partly ignored", extra=fields(service=key, problems="; ".join(problems)))
 
 
 def _endpoints_of(slice_: KubeObject | None) -> int:

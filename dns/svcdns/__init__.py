@@ -16,15 +16,20 @@ anything odd. Where we differ, we differ by a rule that dns/README.md names and 
     answer                question and index to a reply, or to what an upstream must be asked      (pure)
     wire                  octets to questions, replies to octets; the door to dnslib               (pure)
     hosts  rewrite        names from a file; questions asked under another name                    (pure)
+    acl                   who may ask what                                                         (pure)
     foreign  cache        what other resolvers say, trimmed to the question; what of it is kept    (pure)
     wirecache             replies by the octets of their question, as long as they are true        (pure)
     transfer              a zone whole, for those who may have it                                  (pure)
     cluster  watch        feeds the index, knows whether everything has been listed; its reflectors
     upstream  forward     one other resolver; which of them is asked      beyond   these and the cache
+    hostnames             upstreams by name
     respond               one message to one reply      chain   a server block, and which answers    report   the log
-    server                the sockets, of which    datagrams  streams    are UDP and TCP, and    batch    recvmmsg(2)
+    server                the sockets, of which    datagrams  streams    are UDP and TCP
+    bursts  batch         what comes together is answered together; recvmmsg(2)
+    workers  worker       more processes on the same ports, and one of them
+    channel               what a server and its workers tell each other                            (pure)
     clients               who is at home, and how much strangers are told                      (pure)
-    tally  counters       the metrics
+    tally  counters       the metrics      histogram    (pure) values by size
     busiest  local  top      which names and clients ask most (the first pure), told on the machine
     lookup  stub  explain    what a pod asks, what it would be told, and why (the last two pure)
     assembly  life        settings made to work; started, changed, ended      cli   the program

@@ -113,14 +113,14 @@ class Assembly:
                 chain.responder.again = partial(_again, self.routers, place)
                 chain.step = partial(_step, self.routers, place)
 
-    def front(self, place: Place) -> tuple[WireCache, str]:
-        """The cache that the sockets of an address may answer from, and the zone whose metrics that counts for."""
+    def front(self, place: Place) -> tuple[WireCache | None, str]:
+        """The cache that the sockets of an address may answer from, if any, and the zone that metrics count it for."""
         chains = {running.chain: running for running in self.blocks}
         for text, chain in self.routers[place].zones.values():
             running = chains[chain]
             if chain.is_the_same_to_all and running.watched is not None:
                 return chain.responder.cache, text
-        return WireCache(), "."
+        return None, "."
 
     def hosts(self) -> Iterable[Running]:
         """The blocks with a hosts file that is to be read anew when it changes."""
@@ -154,7 +154,13 @@ class Assembly:
         table = Table(block.hosts) if block.hosts is not None else None
         completion = self._completion(block)
         chain = Chain(
-            responder, self._tally, hosts=table, rewrites=block.rewrites, log=block.log, completion=completion
+            responder,
+            self._tally,
+            hosts=table,
+            rewrites=block.rewrites,
+            log=block.log,
+            completion=completion,
+            access=block.access,
         )
         if block.transfers:
 
@@ -261,6 +267,7 @@ def _upstreams(forward: Forward) -> tuple[Upstream, ...]:
         if isinstance(one, Upstream):
             found.append(one)
             continue
+        assert isinstance(one, str)  # noqa: S101 - host names have addresses by now
         try:
             named = nameservers(Path(one).read_text(errors="replace"))
         except OSError as error:

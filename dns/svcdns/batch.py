@@ -50,12 +50,14 @@ class _Message(ctypes.Structure):  # struct mmsghdr
 
 _IP_PKTINFO = 8  # linux/in.h; Python 3.11 does not name it
 _NAME = 28  # octets of a struct sockaddr_in6, the longest address
+_NAME_V4 = 16  # of a struct sockaddr_in
 _SOURCE_V4, _SOURCE_V6 = "4x4s20x", "8x16s4x"  # the address in a struct sockaddr_in, sockaddr_in6
 _CONTROL = 64  # octets of control data: one struct in_pktinfo or in6_pktinfo
 _LINK_LOCAL = b"\xfe\x80"
 _WORD, _HALF = ctypes.sizeof(ctypes.c_size_t), ctypes.sizeof(ctypes.c_uint)
 _CONTROL_HEADER = struct.Struct("Nii")  # struct cmsghdr
 _PKTINFO = _CONTROL_HEADER.size  # where the struct begins in control data
+_SPACE_V4, _SPACE_V6 = socket.CMSG_SPACE(12), socket.CMSG_SPACE(20)  # with a struct in_pktinfo, in6_pktinfo
 _libc = ctypes.CDLL(None)
 _receive, _send = _libc.recvmmsg, _libc.sendmmsg
 _receive.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint, ctypes.c_void_p)
@@ -88,6 +90,10 @@ class Batch:
             if wildcard:
                 header.control, header.control_length = controls + slot * _CONTROL, _CONTROL
         self._armed = bytes(self._slices), bytes(self._messages)
+        for message in self._messages:  # the lengths that the kernel sets where it fills a slot
+            message.header.name_length = _NAME if self._ipv6 else _NAME_V4
+            message.header.control_length = (_SPACE_V6 if self._ipv6 else _SPACE_V4) if wildcard else 0
+        self._loaded = bytes(self._slices), bytes(self._messages)
         self.received = memoryview(self._messages).cast("B").cast("I")
         self.lengths = memoryview(self._slices).cast("B").cast("L")
         self.places = tuple(
@@ -111,6 +117,33 @@ class Batch:
             for slot in range(count):
                 self._forget_interface(slot * _CONTROL + _PKTINFO)
         return count
+
+    def packed(self, slot: int) -> bytes:
+        """The datagram in a slot, and what is needed to answer it: for `load` of a batch of the same kind."""
+        start, size_at, _ = self.places[slot]
+        size = self.received[size_at]
+        control = self._controls[slot * _CONTROL : (slot + 1) * _CONTROL] if self._wildcard else b""
+        head = self._names[slot * _NAME : (slot + 1) * _NAME] + control
+        return head + size.to_bytes(2) + self.octets[start : start + size]
+
+    def load(self, packed: bytes) -> int:
+        """Fills the slots from the first on with datagrams that came elsewhere, at most SLOTS; how many."""
+        slices, messages = self._loaded
+        ctypes.memmove(self._slices, slices, len(slices))
+        ctypes.memmove(self._messages, messages, len(messages))
+        at, slot, control = 0, 0, _CONTROL if self._wildcard else 0
+        while at < len(packed):
+            self._names[slot * _NAME : (slot + 1) * _NAME] = packed[at : at + _NAME]
+            at += _NAME
+            self._controls[slot * _CONTROL : slot * _CONTROL + control] = packed[at : at + control]
+            at += control + 2
+            size = int.from_bytes(packed[at - 2 : at])
+            start, size_at, _ = self.places[slot]
+            self.received[size_at] = size
+            self.octets[start : start + size] = packed[at : at + size]
+            at += size
+            slot += 1
+        return slot
 
     def sources(self, count: int) -> tuple[bytes, ...]:
         """The addresses, 4 or 16 octets, that the datagrams in the first `count` slots came from."""

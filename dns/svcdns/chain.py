@@ -2,10 +2,11 @@
 
 In: the octets of one message and how it came. Out: what `Responder.respond` gives. The block is the one with the
 longest zone that the name is in; a name in none is REFUSED. Within a block, in CoreDNS's order: the log, the look-out
-for loops, `rewrite`, `autopath`, `hosts`, then the responder, which knows the cluster, the cache and the upstreams.
+for loops, `rewrite`, `autopath`, `acl`, `hosts`, then the responder, which knows the cluster, the cache and the
+upstreams.
 
-A block without log, rewrite, autopath and hosts hands its messages to the responder unread. Without log, rewrite and
-hosts its replies may be given out by the sockets' cache without a call to here.
+A block with none of these hands its messages to the responder unread. With none of them but `autopath` its replies may
+be given out by the sockets' cache without a call to here.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from time import perf_counter
 from typing import TypeAlias, cast
 
 from svcdns import report, wire
+from svcdns.acl import AccessList, turned_away
 from svcdns.answer import Reply
 from svcdns.autopath import Completion, gone_along
 from svcdns.hosts import Table
-from svcdns.records import LONGEST_NAME, REFUSED, Name
+from svcdns.records import LONGEST_NAME, NOERROR, REFUSED, Name, packed, text_of
 from svcdns.respond import Responder
 from svcdns.rewrite import rewritten, turned_back
-from svcdns.settings import ROOT, LogRule, Rewrite
+from svcdns.settings import ROOT, AccessRule, LogRule, Rewrite
 from svcdns.tally import Tally, Via
 from svcdns.transfer import Whole
 
@@ -31,6 +33,7 @@ Step: TypeAlias = Callable[[wire.Query, Via], Said]
 Steps: TypeAlias = Generator[wire.Query, bytes | None, bytes | None]
 
 _LONGEST_QUESTION = 12 + LONGEST_NAME
+_DONE = {"block": "blocked", "filter": "filtered", "drop": "dropped"}
 
 
 class Chain:
@@ -48,6 +51,7 @@ class Chain:
         rewrites: Sequence[Rewrite] = (),
         log: Sequence[LogRule] = (),
         completion: Completion | None = None,
+        access: Sequence[AccessRule] = (),
     ) -> None:
         self.responder = responder
         self.step: Step = self.answered
@@ -59,6 +63,7 @@ class Chain:
         self._rewrites = rewrites
         self._log = log
         self._completion = completion
+        self._access = AccessList(access) if access else None
 
     @property
     def is_plain(self) -> bool:
@@ -68,7 +73,7 @@ class Chain:
     @property
     def is_the_same_to_all(self) -> bool:
         """Whether what the responder keeps may be given out as it is."""
-        return self.hosts is None and not self._rewrites and not self._log
+        return self.hosts is None and not self._rewrites and not self._log and self._access is None
 
     def respond(self, packet: bytes, via: Via) -> Said:
         """The reply to one message, complete with its length limit, without the length prefix of TCP."""
@@ -122,8 +127,26 @@ class Chain:
 
         return _then(_driven(steps, ask), counted)
 
+    def transferred(self, packet: bytes, peer: str) -> Iterator[bytes] | None:
+        """The messages of a zone transfer, None if that is not what is asked for, or this client may not have it."""
+        query = wire.read(packet) if self._access is not None else None
+        if self._access is not None and isinstance(query, wire.Query):
+            access, _ = self._access.verdict(query.question.lower, query.question.type, packed(peer) or b"")
+            if access != "allow":
+                return None
+        return self.transfer(packet, peer) if self.transfer is not None else None
+
     def answered(self, query: wire.Query, via: Via) -> Said:
-        """The reply by `hosts` and the responder."""
+        """The reply by `acl`, `hosts` and the responder."""
+        if self._access is not None:
+            access, zone = self._access.verdict(query.question.lower, query.question.type, via.client)
+            if access != "allow":
+                self._tally.count(f"acl_{_DONE[access]}_requests", via.server, text_of(zone), "")
+                said = turned_away(query, access, query.limit(via.proto))
+                rcode = said[3] & 0xF if said else NOERROR
+                self._tally.reply(via, query.question.type, rcode, len(query.packet), len(said or b""), 0.0)
+                return said
+            self._tally.count("acl_allowed_requests", via.server, "")
         reply = self.hosts.answer(query.question) if self.hosts is not None and query.klass == wire.IN else None
         if reply is None:
             return self.responder.respond(query.packet, via)
@@ -194,7 +217,7 @@ class Router:
     def transfer(self, packet: bytes, peer: str) -> Iterator[bytes] | None:
         """The messages of a zone transfer, None if that is not what is asked for, or nobody here may have it."""
         found = self._found(packet)
-        return found[1].transfer(packet, peer) if found is not None and found[1].transfer is not None else None
+        return found[1].transferred(packet, peer) if found is not None else None
 
     def _found(self, packet: bytes) -> tuple[str, Chain] | None:
         zones = self.zones

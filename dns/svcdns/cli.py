@@ -51,7 +51,7 @@ def main(words: Sequence[str] | None = None) -> int:
         match command:
             case Run():
                 guard = Guard((*_attached(), *command.clients), command.rate_limit)
-                return asyncio.run(_run(partial(_load, command), command.http, guard))
+                return asyncio.run(_run(partial(_load, command), command.http, guard, workers=command.workers - 1))
             case NodeLocal():
                 from svcdns import nodelocal  # what changes a node's network takes 10 MiB
 
@@ -74,7 +74,11 @@ def _serve(node: nodelocal.Node) -> None:
 
 
 async def _run(
-    load: Callable[[], tuple[Settings, str]], http: Sequence[str], guard: Guard, node: nodelocal.Node | None = None
+    load: Callable[[], tuple[Settings, str]],
+    http: Sequence[str],
+    guard: Guard,
+    node: nodelocal.Node | None = None,
+    workers: int = 0,
 ) -> int:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -85,7 +89,7 @@ async def _run(
     tally = Tally(metrics)
     if node is not None:
         node.count(tally)
-    life = Life(load, metrics, tally, stop, http, guard, node)
+    life = Life(load, metrics, tally, stop, http, guard, node, workers)
     loop.add_signal_handler(signal.SIGUSR1, life.asked.set)
     await life.run()
     return 0

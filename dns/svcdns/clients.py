@@ -41,8 +41,9 @@ class Clients:
     """`at_home`: networks beside HOME."""
 
     def __init__(self, at_home: Iterable[Network] = ()) -> None:
+        self.at_home = tuple(at_home)
         self._networks: dict[int, dict[int, set[int]]] = {4: {}, 16: {}}
-        for network in (*HOME, *at_home):
+        for network in (*HOME, *self.at_home):
             bits = network.max_prefixlen - network.prefixlen
             of_size = self._networks[network.max_prefixlen // 8].setdefault(bits, set())
             of_size.add(int(network.network_address) >> bits)

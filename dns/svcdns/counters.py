@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+_OF_SERVER = ("server", "zone", "view")
 _OF_CACHE = ("server", "zones", "view")
 _OF_TABLE = ("server", "type", "zones", "view")
 _OF_UPSTREAM = ("proxy_name", "to")
@@ -31,10 +32,10 @@ COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "proxy_conn_cache_misses": ("Exchanges on a new connection.", (*_OF_UPSTREAM, "proto")),
     "health_request_failures": ("There is nothing that could fail: 0.", ()),
     "reload_failed": ("Changed configurations that could not be taken.", ()),
-    "acl_blocked_requests": (
-        "Questions about other names than the cluster's, by strangers.",
-        ("server", "zone", "view"),
-    ),
+    "acl_blocked_requests": ("Questions refused: by acl, or to strangers what upstreams say.", _OF_SERVER),
+    "acl_filtered_requests": ("Questions that acl gave an empty answer to.", _OF_SERVER),
+    "acl_dropped_requests": ("Questions that acl gave no answer to.", _OF_SERVER),
+    "acl_allowed_requests": ("Questions that acl let pass.", ("server", "view")),
     "autopath_success": ("Questions answered with what was found along a search path.", ("server",)),
     "rrl_responses_exceeded": ("Replies cut or dropped: too many to one network of strangers.", ("server",)),
     "dns_do_requests": ("Queries with DO.", ("server", "zone", "view")),

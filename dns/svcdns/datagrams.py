@@ -1,10 +1,8 @@
 """One UDP socket in the loop: bursts of questions in, their replies out, and the replies that wait for an upstream.
 
 In: a bound socket, the cache, and the function that answers what is not in it. Out: replies from the address that was
-asked. One bad packet, one client gone, one full buffer costs that one reply.
-
-What is in the cache is answered here, between two system calls and without a call in between, because that is most
-questions; counting is one addition for each, and one clock for all of a burst.
+asked. One bad packet, one client gone, one full buffer costs that one reply. A burst may also come from a worker, which
+has answered the rest of it (`workers`). Counting is one clock for all of a burst.
 """
 
 from __future__ import annotations
@@ -14,18 +12,16 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from ipaddress import ip_address
 from time import perf_counter
 from typing import TypeAlias
 
-from svcdns.batch import ROOM, SLOTS, Batch, Control, Peer
+from svcdns.batch import ROOM, SLOTS, Control, Peer
+from svcdns.bursts import BURSTS, LOOK_SECONDS, Front
+from svcdns.channel import Answered
 from svcdns.clients import Guard
 from svcdns.tally import Tally, Via
 from svcdns.wirecache import WireCache
 from svckube.observe import fields
-
-BURSTS = 4  # batches before other work gets its turn
-LOOK_SECONDS = 0.001  # for the questions of so long one stands in the list of the busiest
 
 Respond: TypeAlias = Callable[[bytes, Via], bytes | Awaitable[bytes] | None]
 
@@ -33,22 +29,26 @@ _log = logging.getLogger(__name__)
 
 
 class Datagrams:
-    """Answers on `socket` from when it is made until `stop`; `tasks` are the replies under way."""
+    """Answers on `socket` from `listen` until `stop`; `tasks` are the replies under way."""
 
     def __init__(
         self, sock: socket.socket, respond: Respond, cache: WireCache, tally: Tally, via: Via, guard: Guard
     ) -> None:
-        self.socket, self._respond, self._cache, self._tally, self._via = sock, respond, cache, tally, via
+        self.socket, self._respond, self._tally, self._via = sock, respond, tally, via
         self._guard = guard
         self._unseen, self._look_at = 0, 0.0
         self._loop = asyncio.get_running_loop()
         self.tasks: set[asyncio.Task[None]] = set()
-        self._batch = Batch(sock, ip_address(sock.getsockname()[0].partition("%")[0]).is_unspecified)
-        self._loop.add_reader(sock, self._drain)
+        self._front = Front(sock, cache, guard.clients, self._said)
+        self._batch = self._front.batch
 
     def use(self, cache: WireCache) -> None:
         """Looks questions up in this cache from now on."""
-        self._cache = cache
+        self._front.cache = cache
+
+    def listen(self) -> None:
+        """Takes questions."""
+        self._loop.add_reader(self.socket, self._drain)
 
     def stop(self) -> None:
         """Takes no more questions."""
@@ -56,6 +56,22 @@ class Datagrams:
 
     def close(self) -> None:
         self.socket.close()
+
+    def take(self, packed: bytes) -> list[bytes]:
+        """Answers what a worker has no replies to (`Batch.packed`); these questions, without their ID."""
+        batch = self._batch
+        count = batch.load(packed)
+        places = [(start, start + batch.received[size_at]) for start, size_at, _ in batch.places[:count]]
+        questions = [batch.octets[start + 2 : end] for start, end in places]
+        self._answer(count)
+        return questions
+
+    def note(self, answered: Answered) -> None:
+        """Counts what a worker has answered."""
+        self._tally.elsewhere(self._via, answered.shapes, answered.durations, answered.seconds)
+        now = perf_counter()
+        for packet, source, weight in answered.looks:
+            self._tally.traffic.note(packet, source, weight, now)
 
     def _drain(self) -> None:
         for _ in range(BURSTS):
@@ -66,39 +82,12 @@ class Datagrams:
                 return
 
     def _answer(self, count: int) -> None:
-        batch, cache, counts = self._batch, self._cache, self._tally.shapes(self._via)
-        octets, received, lengths = batch.octets, batch.received, batch.lengths
-        began, hits, first = perf_counter(), 0, 0
-        sources = batch.sources(count)
-        strangers = self._guard.clients.strangers(sources)
+        began = perf_counter()
+        sources = self._batch.sources(count)
         self._unseen += count
         if began >= self._look_at:
             self._look(count, sources, began)
-        kept_for = cache.fresh.get
-        for slot, (start, size_at, length_at) in enumerate(batch.places[:count]):
-            end = start + received[size_at]
-            kept = kept_for(octets[start + 2 : end])
-            if kept is not None and not strangers:
-                reply, shape, _ = kept
-                if not isinstance(reply, bytes):
-                    reply = reply.octets()
-                size = len(reply)
-                octets[start + 2 : start + 2 + size] = reply
-                lengths[length_at] = size + 2
-                counts[shape] += 1
-                hits += 1
-                continue
-            source = sources[slot]
-            self._via.client, self._via.is_stranger = source, source in strangers
-            said = self._said(octets[start:end], slot)
-            kept_for = cache.fresh.get  # which may be another one by now
-            if said:
-                octets[start : start + len(said)] = said
-                lengths[length_at] = len(said)
-            else:
-                batch.send(first, slot)
-                first = slot + 1
-        batch.send(first, count)
+        hits = self._front.answer(count, sources, self._tally.shapes(self._via))
         if hits:
             self._tally.burst(self._via, hits, (perf_counter() - began) / count)
 
@@ -110,8 +99,11 @@ class Datagrams:
         self._tally.traffic.note(packet, sources[slot], self._unseen, now)
         self._unseen, self._look_at = 0, now + LOOK_SECONDS
 
-    def _said(self, packet: bytes, slot: int) -> bytes:
+    def _said(self, slot: int, source: bytes, is_stranger: bool) -> bytes:
         """The reply that goes out with the batch; nothing if there is none, or it comes later, or is too large."""
+        self._via.client, self._via.is_stranger = source, is_stranger
+        start, size_at, _ = self._batch.places[slot]
+        packet = self._batch.octets[start : start + self._batch.received[size_at]]
         if self._via.wants_peer:
             self._via.peer = self._batch.sender(slot)[0][:2]
         try:
@@ -119,7 +111,7 @@ class Datagrams:
         except Exception:
             self._failed()
             return b""
-        stranger = self._via.client if self._via.is_stranger else None
+        stranger = source if is_stranger else None
         if isinstance(reply, bytes):
             if stranger is not None:
                 reply = self._limited(reply, stranger)

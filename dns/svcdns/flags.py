@@ -46,7 +46,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     """What the other plugins say."""
     add = parser.add_argument
     add("--listen", action="append", type=_listen, metavar="ADDRESS:PORT", help="UDP and TCP; by default 0.0.0.0:53")
-    upstream = "[tls://]ADDRESS[:PORT]|FILE"
+    upstream = "[tls://]ADDRESS[:PORT]|NAME[:PORT]|FILE"
     add("--forward", action="append", default=[], metavar=upstream, help="upstream resolver")
     most = "forwarded queries at a time, by default 1000; more are REFUSED"
     add("--max-concurrent", default="1000", metavar="N", help=most)

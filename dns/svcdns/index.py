@@ -25,14 +25,16 @@ from svcdns.records import LONGEST_LABEL, Name, name_of, packed
 from svckube.objects import Endpoint, EndpointSlice, KubeObject, Namespace, Pod, Service
 from svckube.store import Change, Store
 
-MOST_RECENT = 4096  # targets whose records are kept made
+MOST_RECENT = 1024  # targets whose records are kept made
 NO_PORT = -1  # stands for "no ports given": the endpoint has addresses, but no SRV records
 
 
 Keys: TypeAlias = str | tuple[str, ...]
 """The key of one service, as in most cases, or those of several, sorted."""
-Parts: TypeAlias = tuple[Service | None, tuple[EndpointSlice, ...]]
-"""What the records of a service are made of."""
+Parts: TypeAlias = tuple[Service | None, tuple[EndpointSlice, ...], str]
+"""What the records of a service are made of, and its key, which is held once."""
+Places: TypeAlias = dict[int, Keys]
+"""By address, as `_number` has it."""
 
 
 class Port(msgspec.Struct, frozen=True):
@@ -188,8 +190,8 @@ class Index:
         self._ignore_empty = ignore_empty
         self._services: dict[str, Parts] = {}
         self._recent, self._recent_whole = _Recent(), _Recent()
-        self._by_cluster_ip: dict[bytes, Keys] = {}
-        self._by_endpoint: dict[bytes, Keys] = {}
+        self._by_cluster_ip: Places = {}
+        self._by_endpoint: Places = {}
         self._pods: dict[bytes, Keys] = {}  # of each address the pods' namespaces, sorted, as often as there are pods
 
     def service(self, key: str) -> ServiceRecords | None:
@@ -208,7 +210,7 @@ class Index:
         """The endpoints of a service by label, of one with a ClusterIP too."""
         found = self._recent_whole.find(key)
         if found is None:
-            found = self._made(self._services.get(key, (None, ())))
+            found = self._made(self._services.get(key, (None, (), key)))
             self._recent_whole.keep(key, found)
         return found.endpoints
 
@@ -235,28 +237,28 @@ class Index:
 
     def has_endpoint(self, address: bytes) -> bool:
         """Whether an endpoint of any service has the address."""
-        return address in self._by_endpoint
+        return _number(address) in self._by_endpoint
 
     def names_at(self, address: bytes) -> list[bytes]:
         """What PTR records of the address lead to, without the zone.
 
         The service with this ClusterIP (the first by key, should there be two), else every endpoint name, by service.
         """
-        at_cluster_ip = _keys(self._by_cluster_ip.get(address))
+        at_cluster_ip = _keys(self._by_cluster_ip.get(_number(address)))
         if at_cluster_ip:
             records = self.service(at_cluster_ip[0]) or NOTHING
             return [target.name for target in records.targets if target.address == address][:1]
         found: list[bytes] = []
-        for key in _keys(self._by_endpoint.get(address)):
+        for key in _keys(self._by_endpoint.get(_number(address))):
             namespace, _, name = key.partition("/")
-            own, (_, slices) = relative(name, namespace, "svc"), self._services[key]
+            own, (_, slices, _) = relative(name, namespace, "svc"), self._services[key]
             targets = (target for one in slices for _, target in _endpoints(one, own, self._pod_names, address))
             found += sorted({target.name for target in targets})
         return found
 
     def services_at(self, address: bytes) -> list[ServiceRecords]:
         """The services that have an endpoint with this address, by key."""
-        return [self.service(key) or NOTHING for key in _keys(self._by_endpoint.get(address))]
+        return [self.service(key) or NOTHING for key in _keys(self._by_endpoint.get(_number(address)))]
 
     def apply(self, changes: Iterable[Change], store: Store, now: float) -> list[str]:
         """Takes the changes in, after the store did; returns the keys of the services whose records changed, sorted.
@@ -278,14 +280,15 @@ class Index:
         return changed
 
     def _made(self, parts: Parts, *, whole: bool = True) -> ServiceRecords:
-        service, slices = parts
+        service, slices, _ = parts
         return service_records(service, slices, self._pod_names, self._ignore_empty, whole=whole)
 
     def _rebuild(self, key: str, store: Store) -> bool:
         """Takes the service's objects anew; whether its records are others now."""
         service, slices = store.get(Service, key), store.slices(key)
-        new = self._made((service, slices))
         before = self._services.get(key)
+        key = key if before is None else before[2]
+        new = self._made((service, slices, key))
         recent = self._recent.find(key)
         old = recent if recent is not None and recent.headless else self._recent_whole.find(key)
         if old is None and before is not None:
@@ -297,7 +300,7 @@ class Index:
         if service is None:
             self._services.pop(key, None)
         else:
-            self._services[key] = (service, slices)
+            self._services[key] = (service, slices, key)
         if new == (old or NOTHING) and (service is None) == (old is None):
             return False
         _move(self._by_cluster_ip, key, _cluster_ips(old), _cluster_ips(new))
@@ -325,23 +328,28 @@ class Index:
             self._pods[address] = namespaces[0] if len(namespaces) == 1 else tuple(namespaces)
 
 
-def _cluster_ips(records: ServiceRecords | None) -> set[bytes]:
+def _number(address: bytes) -> int:
+    """An address of 4 or 16 octets as a number, which takes less than octets do; no two have the same."""
+    return int.from_bytes(address) if len(address) == 4 else int.from_bytes(address) | 1 << 128
+
+
+def _cluster_ips(records: ServiceRecords | None) -> set[int]:
     if records is None or records.headless:
         return set()
-    return {target.address for target in records.targets}
+    return {_number(target.address) for target in records.targets}
 
 
-def _endpoint_addresses(records: ServiceRecords | None) -> set[bytes]:
+def _endpoint_addresses(records: ServiceRecords | None) -> set[int]:
     if records is None:
         return set()
-    return {target.address for targets in records.endpoints.values() for target in targets}
+    return {_number(target.address) for targets in records.endpoints.values() for target in targets}
 
 
 def _keys(held: Keys | None) -> tuple[str, ...]:
     return (held,) if isinstance(held, str) else held or ()
 
 
-def _move(table: dict[bytes, Keys], key: str, old: set[bytes], new: set[bytes]) -> None:
+def _move(table: Places, key: str, old: set[int], new: set[int]) -> None:
     for address in old - new:
         rest = tuple(one for one in _keys(table[address]) if one != key)
         if rest:

@@ -28,11 +28,13 @@ from svcdns.assembly import Assembly, Place, Running, read_hosts
 from svcdns.chain import Chain, Router
 from svcdns.clients import Guard
 from svcdns.corefile import CorefileError
+from svcdns.hostnames import with_addresses
 from svcdns.local import tell
 from svcdns.server import Server
 from svcdns.settings import Endpoint, Settings
 from svcdns.tally import Tally, Via
 from svcdns.top import PATH
+from svcdns.workers import Workers
 from svckube import memory
 from svckube.access import AccessError
 from svckube.observe import Answer, Registry, Route, exposition, fields, serve
@@ -55,9 +57,9 @@ class LoopError(Exception):
 class _Port:
     """A server, and the router it asks at the moment."""
 
-    def __init__(self, router: Router, tally: Tally, guard: Guard) -> None:
+    def __init__(self, router: Router, tally: Tally, guard: Guard, workers: Workers) -> None:
         self.router = router
-        self.server = Server(self.respond, tally, transfer=self.transfer, guard=guard)
+        self.server = Server(self.respond, tally, transfer=self.transfer, guard=guard, workers=workers)
 
     def respond(self, packet: bytes, via: Via) -> bytes | Awaitable[bytes] | None:
         return self.router.respond(packet, via)
@@ -76,7 +78,8 @@ class Around(Protocol):
 class Life:
     """One process's. `load` gives the settings and a hash of their text, and raises CorefileError or OSError.
 
-    `http`: addresses that serve all three of /health, /ready and /metrics, beside those of the settings.
+    `http`: addresses that serve all three of /health, /ready and /metrics, beside those of the settings. `workers`:
+    processes that answer beside this one.
     """
 
     def __init__(
@@ -88,12 +91,14 @@ class Life:
         http: Iterable[str] = (),
         guard: Guard | None = None,
         around: Around | None = None,
+        workers: int = 0,
     ) -> None:
         self._around = around
         self.asked = asyncio.Event()  # somebody wants the settings taken anew now
         self._load, self._metrics, self._tally, self._stop = load, metrics, tally, stop
         self._more_http = tuple(http)
         self._guard = Guard() if guard is None else guard
+        self._workers = Workers(workers, self._guard.clients.at_home)
         self._http: dict[str, tuple[frozenset[str], Http]] = {}
         self._ports: dict[Place, _Port] = {}
         self._assembly: Assembly | None = None
@@ -105,6 +110,7 @@ class Life:
         """Serves until `stop`. Raises what keeps the first settings from being served, and LoopError."""
         settings, self._hash = self._load()
         telling = await tell({PATH: self._busiest})
+        self._workers.start()
         try:
             await self._adopt(settings)
             if self._stop.is_set() or self._assembly is None:
@@ -125,6 +131,7 @@ class Life:
             telling.close()
             for port in self._ports.values():
                 await port.server.close()
+            await self._workers.close()
             if self._assembly is not None:
                 await self._assembly.drop(None)
             for _, http in self._http.values():
@@ -161,7 +168,7 @@ class Life:
     async def _adopt(self, settings: Settings) -> None:
         """Makes the settings the ones that are served. If it raises, what was served still is."""
         before = self._assembly
-        after = Assembly(settings, self._tally)
+        after = Assembly(await with_addresses(settings, self._tally), self._tally)
         opened: dict[Place, _Port] = {}
         http: dict[str, tuple[frozenset[str], Http]] = {}
         try:
@@ -178,7 +185,7 @@ class Life:
             after.connect(before)
             for place, router in after.routers.items():
                 if place not in self._ports:
-                    port = opened[place] = _Port(router, self._tally, self._guard)
+                    port = opened[place] = _Port(router, self._tally, self._guard, self._workers)
                     await port.server.start(place, place in after.everywhere)
         except BaseException:
             for port in opened.values():

@@ -22,13 +22,14 @@ from svcdns.records import TYPE_NUMBERS, name_of
 from svcdns.settings import DNS_PORT, Settings, Source
 
 RATE_LIMIT, LARGEST_RATE = 100, 1_000_000
+MOST_WORKERS = 64
 
 
 class Run(msgspec.Struct, frozen=True):
     """`conf` is the path of a Corefile, in which `port` stands where it names none; else `settings` say it all.
 
     `http`: addresses that serve /health, /ready and /metrics. `clients`: networks at home beside those that always are;
-    `rate_limit`: equal replies a second to a network of strangers, 0 for no limit.
+    `rate_limit`: equal replies a second to a network of strangers, 0 for no limit. `workers`: processes that answer.
     """
 
     conf: str
@@ -37,6 +38,7 @@ class Run(msgspec.Struct, frozen=True):
     http: tuple[str, ...]
     clients: tuple[Network, ...] = ()
     rate_limit: int = RATE_LIMIT
+    workers: int = 1
 
 
 class Lookup(msgspec.Struct, frozen=True):
@@ -76,6 +78,8 @@ def parse(words: Sequence[str], version: str = "") -> Command:
     add("--client-cidrs", nargs="+", action="extend", type=_network, default=[], metavar="CIDR", help=at_home)
     limit = f"equal UDP replies a second to a network of strangers, by default {RATE_LIMIT}; 0: no limit"
     add("--rate-limit", type=_count, default=RATE_LIMIT, metavar="N", help=limit)
+    processes = "processes that answer over UDP, by default 1: one for each core that is to answer"
+    add("--workers", type=_workers, default=1, metavar="N", help=processes)
     add_cluster(run)
     add_run(run)
     cache = commands.add_parser(nodeflags.COMMAND, help="serve DNS to the node that we are on", allow_abbrev=False)
@@ -114,10 +118,10 @@ def _of_coredns(words: Sequence[str]) -> list[str]:
 
 
 def _run(parser: argparse.ArgumentParser, found: argparse.Namespace) -> Run:
-    beside = tuple(found.http), tuple(found.client_cidrs), found.rate_limit
+    beside = tuple(found.http), tuple(found.client_cidrs), found.rate_limit, found.workers
     if not found.conf:
         return Run("", found.port, settings_of(found), *beside)
-    apart = {"conf", "port", "http", "command", "client_cidrs", "rate_limit"}
+    apart = {"conf", "port", "http", "command", "client_cidrs", "rate_limit", "workers"}
     for name, value in vars(found).items():
         if name not in apart and value != parser.get_default(name):
             raise ValueError(f"--conf: the Corefile says it all; --{name.replace('_', '-')} has no place beside it")
@@ -134,6 +138,12 @@ def _network(text: str) -> Network:
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) > LARGEST_RATE:
         raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and {LARGEST_RATE}")
+    return int(text)
+
+
+def _workers(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_WORKERS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 1 and {MOST_WORKERS}")
     return int(text)
 
 

@@ -1,19 +1,24 @@
 """The Corefile's `forward`.
 
-In: the directive. Out: a `Forward`. Upstreams are addresses, with `tls://` in front for DNS over TLS, or files like
-resolv.conf, which are read when the server starts. Refused by name: what CoreDNS has and we do not, among it upstreams
-given by host name (who would resolve them?) and DNS over HTTPS.
+In: the directive. Out: a `Forward`. Upstreams are addresses or host names, with `tls://` in front for DNS over TLS, or
+files like resolv.conf; names are resolved and files read when the server starts. Refused by name: what CoreDNS has and
+we do not, among it DNS over HTTPS.
 """
 
 from __future__ import annotations
+
+import re
+
+import msgspec
 
 from svcdns.addresses import endpoint_of
 from svcdns.corefile import Directive, Line
 from svcdns.directives import Found, amount, any_number, checked, counted, duration, flag, names, options, seconds
 from svcdns.records import name_of
-from svcdns.settings import DNS_PORT, TLS_PORT, Certificates, Forward, HealthCheck, Upstream
+from svcdns.settings import DNS_PORT, TLS_PORT, Certificates, Forward, HealthCheck, HostName, Upstream
 
 MOST_UPSTREAMS = 15
+_ADDRESS_LIKE = re.compile(r"[0-9.]*")  # an address that is none, and no host of anybody's
 
 
 def forward(directive: Directive) -> Forward:
@@ -27,7 +32,7 @@ def forward(directive: Directive) -> Forward:
     return Forward(upstreams, names(directive, [origin])[0], **found)
 
 
-def _upstream(line: Line, text: str, server_name: str) -> Upstream | str:
+def _upstream(line: Line, text: str, server_name: str) -> Upstream | HostName | str:
     scheme, separator, rest = text.partition("://")
     if not separator:
         scheme, rest = "dns", text
@@ -44,11 +49,33 @@ def _upstream(line: Line, text: str, server_name: str) -> Upstream | str:
             raise line.error(f"forward: {text!r}: only a tls:// upstream has a server name after '%'")
         if server_name:
             raise line.error(f"forward: both tls_servername and '%{own_name}' name the server of {text}")
+    tls = scheme == "tls"
+    default = TLS_PORT if tls else DNS_PORT
+    found_name = (own_name or server_name) if tls else ""
     try:
-        endpoint = endpoint_of(rest, TLS_PORT if scheme == "tls" else DNS_PORT)
+        return Upstream(endpoint_of(rest, default), tls, found_name)
     except ValueError:
-        raise line.error(f"forward: {text!r} is not an IP address or file") from None
-    return Upstream(endpoint, scheme == "tls", (own_name or server_name) if scheme == "tls" else "")
+        host = _host_name(line, text, rest, default)
+        return msgspec.structs.replace(host, tls=tls, server_name=found_name)
+
+
+def _host_name(line: Line, text: str, rest: str, port: int) -> HostName:
+    """`NAME` or `NAME:PORT`."""
+    host, colon, digits = rest.partition(":")
+    try:
+        name_of(host or "..")
+        number = int(digits) if colon else port
+    except ValueError:
+        number = -1
+    if not 0 <= number <= 65535 or _ADDRESS_LIKE.fullmatch(host):
+        raise line.error(f"forward: {text!r} is not an IP address, a file or a host name")
+    return HostName(host, number)
+
+
+def _resolver(line: Line, found: Found) -> None:
+    found["resolvers"] = tuple(
+        checked(line, lambda word: endpoint_of(word, DNS_PORT), word) for word in any_number(line)
+    )
 
 
 def _policy(line: Line, found: Found) -> None:
@@ -100,6 +127,7 @@ _OPTIONS = {
     "policy": _policy,
     "prefer_udp": flag("prefer_udp"),
     "read_timeout": seconds("read_timeout", 0.001),
+    "resolver": _resolver,
     "tls": _tls,
     "tls_servername": _server_name,
 }

@@ -30,6 +30,7 @@ from svcdns.directives import (
     seconds,
 )
 from svcdns.names import labels_above
+from svcdns.plugin_acl import acl
 from svcdns.plugin_cache import cache
 from svcdns.plugin_forward import forward
 from svcdns.plugin_kubernetes import kubernetes
@@ -59,7 +60,7 @@ SHORTEST_RELOAD, SHORTEST_JITTER = 2.0, 1.0
 
 OF_COREDNS = frozenset(
     (
-        *("acl", "any", "auto", "azure", "bufsize", "cancel", "chaos", "clouddns", "debug", "dns64"),
+        *("any", "auto", "azure", "bufsize", "cancel", "chaos", "clouddns", "debug", "dns64"),
         *("dnssec", "dnstap", "erratic", "etcd", "file", "geoip", "grpc", "grpc_server", "header", "https", "https3"),
         *("k8s_external", "local", "metadata", "minimal", "multisocket", "nomad", "nsid", "on", "pprof", "proxyproto"),
         *("quic", "root", "route53", "secondary", "shed", "sign", "template", "timeouts", "tls", "trace"),
@@ -67,7 +68,7 @@ OF_COREDNS = frozenset(
     )
 )
 """Plugins of CoreDNS 1.14 that there are none of here."""
-OFTEN = frozenset(("bind", "forward", "log", "rewrite", "transfer"))
+OFTEN = frozenset(("acl", "bind", "forward", "log", "rewrite", "transfer"))
 """Those that may stand in a server block more than once."""
 
 
@@ -154,6 +155,10 @@ def _bind(directive: Directive, zones: tuple[Name, ...], found: Found) -> None:
         found["not_bind"] = found.get("not_bind", ()) + any_number(line)
 
     options(directive, {"except": excepted})
+
+
+def _acl(directive: Directive, zones: tuple[Name, ...], found: Found) -> None:
+    found["access"] = (*found.get("access", ()), acl(directive, zones))
 
 
 def _autopath(directive: Directive, zones: tuple[Name, ...], found: Found) -> None:
@@ -359,6 +364,7 @@ def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
 
 
 _PLUGINS: dict[str, Callable[[Directive, tuple[Name, ...], Found], None]] = {
+    "acl": _acl,
     "autopath": _autopath,
     "bind": _bind,
     "cache": _cache,

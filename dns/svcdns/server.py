@@ -1,7 +1,7 @@
 """The sockets: bound for UDP and TCP on each address, and closed with a grace for what is under way.
 
-In: addresses to listen on, the function that answers a message, and the cache in front of it. `datagrams` and
-`streams` do the talking.
+In: addresses to listen on, the function that answers a message, the cache in front of it, and the workers that answer
+beside us. `datagrams` and `streams` do the talking.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from svcdns.streams import Streams
 from svcdns.tally import Tally, Via
 from svcdns.transfer import Whole
 from svcdns.wirecache import WireCache
+from svcdns.workers import Port, Workers
 
 BUFFER = 1 << 20  # octets the kernel may hold for us: some thousand queries that came at once
 GRACE_SECONDS = 5.0  # for queries under way when the server stops
@@ -35,8 +36,11 @@ class Server:
         cache: WireCache | None = None,
         transfer: Whole | None = None,
         guard: Guard | None = None,
+        workers: Workers | None = None,
     ) -> None:
         self._respond, self._tally, self._cache = respond, tally, WireCache() if cache is None else cache
+        self._workers = workers or Workers(0)
+        self._port: Port | None = None
         self._guard = Guard() if guard is None else guard
         self._datagrams: list[Datagrams] = []
         self._streams = Streams(respond, tally, self._guard.clients, transfer=transfer)
@@ -50,9 +54,10 @@ class Server:
         `everywhere`: metrics call these addresses `dns://:PORT`, as CoreDNS does where it was told of none.
         """
         loop = asyncio.get_running_loop()
+        lent: list[list[Datagrams]] = [[] for _ in range(self._workers.count)]
         for endpoint in listen:
             try:
-                udp, tcp = _bound(endpoint)
+                (udp, *more), tcp = _bound(endpoint, 1 + len(lent))
             except OSError as error:
                 await self.close()
                 raise OSError(error.errno, f"cannot listen on {endpoint}: {error.strerror}") from error
@@ -62,25 +67,37 @@ class Server:
             label = f"dns://:{where.port}" if everywhere else f"dns://{where}"
             over_udp, over_tcp = (Via(label, proto, family) for proto in ("udp", "tcp"))
             self.vias += (over_udp, over_tcp)
-            self._datagrams.append(Datagrams(udp, self._respond, self._cache, self._tally, over_udp, self._guard))
+            made = [
+                Datagrams(one, self._respond, self._cache, self._tally, over_udp, self._guard) for one in (udp, *more)
+            ]
+            self._datagrams += made
+            for one in made:
+                one.listen()
+            for of_worker, one in zip(lent, made[1:], strict=True):
+                of_worker.append(one)
             accept = partial(self._streams.protocol, over_tcp)
             self._listeners.append(await loop.create_server(accept, sock=tcp, backlog=512))
+        self._port = Port(lent)
 
     @property
     def udp(self) -> list[socket.socket]:
         """The sockets for datagrams."""
         return [one.socket for one in self._datagrams]
 
-    def use(self, cache: WireCache) -> None:
-        """Looks questions up in this cache from now on."""
-        self._cache = cache
+    def use(self, cache: WireCache | None) -> None:
+        """Looks questions up in this cache from now on; None: each question is answered by the function."""
+        self._cache = WireCache() if cache is None else cache
         for datagrams in self._datagrams:
-            datagrams.use(cache)
+            datagrams.use(self._cache)
+        if self._port is not None:
+            self._workers.share(self._port, cache)
 
     async def close(self) -> None:
         """Takes no more questions, and gives those under way GRACE_SECONDS."""
         for listener in self._listeners:
             listener.close()
+        if self._port is not None:
+            self._workers.withdraw(self._port)
         for datagrams in self._datagrams:
             datagrams.stop()
         under_way = [*self._streams.tasks, *(task for datagrams in self._datagrams for task in datagrams.tasks)]
@@ -94,19 +111,23 @@ class Server:
             datagrams.close()
 
 
-def _bound(endpoint: Endpoint) -> tuple[socket.socket, socket.socket]:
-    """A UDP and a TCP socket on one port; with port 0 one that is free for both."""
+def _bound(endpoint: Endpoint, count: int) -> tuple[list[socket.socket], socket.socket]:
+    """So many UDP sockets and a TCP socket on one port; with port 0 one that is free for both.
+
+    Nobody else is let in by what several UDP sockets need: the TCP socket is alone.
+    """
     family = socket.AF_INET6 if ":" in endpoint.address else socket.AF_INET
     for _ in range(20):
         tcp = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        udp = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        udp = [socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) for _ in range(count)]
         try:
-            _prepare(family, endpoint.address, tcp, udp)
+            _prepare(family, endpoint.address, udp, tcp)
             tcp.bind((endpoint.address, endpoint.port))
-            udp.bind((endpoint.address, tcp.getsockname()[1]))
+            for one in udp:
+                one.bind((endpoint.address, tcp.getsockname()[1]))
         except OSError:
-            tcp.close()
-            udp.close()
+            for one in (tcp, *udp):
+                one.close()
             if endpoint.port:
                 raise
             continue
@@ -114,12 +135,15 @@ def _bound(endpoint: Endpoint) -> tuple[socket.socket, socket.socket]:
     raise OSError(98, "no port is free for both UDP and TCP")
 
 
-def _prepare(family: int, address: str, tcp: socket.socket, udp: socket.socket) -> None:
+def _prepare(family: int, address: str, udp: Sequence[socket.socket], tcp: socket.socket) -> None:
     tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
-    udp.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
     if family == socket.AF_INET6:
-        for sock in (tcp, udp):
+        for sock in (tcp, *udp):
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # 0.0.0.0 is listened on by its own socket
-    if ip_address(address).is_unspecified:
-        tell_destination(udp)
+    for one in udp:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
+        if len(udp) > 1:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if ip_address(address).is_unspecified:
+            tell_destination(one)

@@ -8,7 +8,7 @@ lower case.
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -21,6 +21,9 @@ DNS_PORT, TLS_PORT = 53, 853
 
 Policy: TypeAlias = Literal["random", "round_robin", "sequential"]
 RewriteKind: TypeAlias = Literal["exact", "suffix"]
+Access: TypeAlias = Literal["allow", "block", "filter", "drop"]
+Network: TypeAlias = IPv4Network | IPv6Network
+EVERYWHERE: tuple[Network, ...] = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -108,6 +111,15 @@ class Upstream(msgspec.Struct, frozen=True):
         return f"tls://{self.endpoint}" if self.tls else str(self.endpoint)
 
 
+class HostName(msgspec.Struct, frozen=True):
+    """An upstream whose addresses are found when the settings are taken."""
+
+    host: str
+    port: int
+    tls: bool = False
+    server_name: str = ""
+
+
 class HealthCheck(msgspec.Struct, frozen=True):
     seconds: float = 0.5
     recursion: bool = True
@@ -115,9 +127,12 @@ class HealthCheck(msgspec.Struct, frozen=True):
 
 
 class Forward(msgspec.Struct, frozen=True):
-    """`to` may hold paths of resolv.conf files. `max_concurrent` 0 is as many as we can; `max_fails` 0 never probes."""
+    """`to` may hold paths of resolv.conf files. `max_concurrent` 0 is as many as we can; `max_fails` 0 never probes.
 
-    to: tuple[Upstream | str, ...]
+    `resolvers` say the addresses of host names, by default the system's.
+    """
+
+    to: tuple[Upstream | HostName | str, ...]
     origin: Name = ROOT
     excepted: tuple[Name, ...] = ()
     policy: Policy = "random"
@@ -130,6 +145,7 @@ class Forward(msgspec.Struct, frozen=True):
     force_tcp: bool = False
     prefer_udp: bool = False
     fail_fast: bool = False
+    resolvers: tuple[Endpoint, ...] = ()
     certificates: Certificates = Certificates()
 
 
@@ -178,6 +194,21 @@ class Transfer(msgspec.Struct, frozen=True):
 
     zones: tuple[Name, ...]
     to: tuple[IPv4Network | IPv6Network, ...]
+
+
+class AccessPolicy(msgspec.Struct, frozen=True):
+    """What becomes of questions of these types, of all if there are none, from these networks."""
+
+    access: Access
+    types: frozenset[int]
+    networks: tuple[Network, ...]
+
+
+class AccessRule(msgspec.Struct, frozen=True):
+    """For questions below `zones` the first policy that fits decides; where none does, the next rule is looked at."""
+
+    zones: tuple[Name, ...]
+    policies: tuple[AccessPolicy, ...]
 
 
 class Consolidated(msgspec.Struct, frozen=True):
@@ -241,6 +272,7 @@ class ServerBlock(msgspec.Struct, frozen=True):
     listen: tuple[Endpoint, ...] = ()
     transfers: tuple[Transfer, ...] = ()
     autopath: Autopath | None = None
+    access: tuple[AccessRule, ...] = ()
 
 
 class Reload(msgspec.Struct, frozen=True):

@@ -10,9 +10,8 @@ a scrape comes from another thread and may see one query half counted, never a b
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -21,13 +20,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from svcdns.busiest import Traffic
 from svcdns.counters import Counters
+from svcdns.histogram import DURATIONS, LATENESS, PROGRAMMING, SIZES, Histogram
 from svcdns.records import RCODE_NAMES, TYPE_NAMES
 from svcdns.wirecache import Shape
 
-DURATIONS = tuple(0.00025 * 2**power for power in range(16))
-SIZES = (0.0, 100.0, 200.0, 300.0, 400.0, 511.0, 1023.0, 2047.0, 4095.0, 8291.0, 16e3, 32e3, 48e3, 64e3)
-LATENESS = tuple(0.00025 * 10**power for power in range(5))
-PROGRAMMING = tuple(0.001 * 2**power for power in range(20))
 _OF_SERVER = ("server", "zone", "view")
 _COUNTED_TYPES = frozenset(TYPE_NAMES) - {13, 35, 39, 257}
 
@@ -50,31 +46,6 @@ class Via:
     client: bytes = b""
     is_stranger: bool = False
     is_counted: bool = True
-
-
-class Histogram:
-    """Counts of values up to each bound, and beyond the last."""
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self._bounds = bounds
-        self._counts = [0] * (len(bounds) + 1)
-        self._sum = 0.0
-
-    def note(self, value: float, times: int = 1) -> None:
-        self._counts[bisect_left(self._bounds, value)] += times
-        self._sum += value * times
-
-    def add(self, other: Histogram) -> None:
-        """Adds the counts of another one with the same bounds."""
-        self._counts = [mine + theirs for mine, theirs in zip(self._counts, other._counts, strict=True)]
-        self._sum += other._sum
-
-    def add_to(self, family: HistogramMetricFamily, labels: Sequence[str]) -> None:
-        total, buckets = 0, []
-        for bound, count in zip((*map(str, self._bounds), "+Inf"), self._counts, strict=True):
-            total += count
-            buckets.append((bound, total))
-        family.add_metric(labels, buckets, self._sum)
 
 
 class Tally(Counters):
@@ -113,6 +84,13 @@ class Tally(Counters):
         """So many replies out of the cache took so long each, on average."""
         if via.is_counted:
             self._histograms_of(via)[0].note(seconds, count)
+
+    def elsewhere(self, via: Via, shapes: Mapping[Shape, int], durations: Sequence[int], seconds: float) -> None:
+        """Replies out of a worker's cache: what `shapes` counts, and the counts and the sum of a histogram of times."""
+        counts = self.shapes(via)
+        for shape, count in shapes.items():
+            counts[shape] += count
+        self._histograms_of(via)[0].add(durations, seconds)
 
     def _histograms_of(self, via: Via) -> tuple[Histogram, Histogram, Histogram]:
         if via not in self._of_via:
@@ -202,10 +180,10 @@ class Tally(Counters):
         )
         of_zone: dict[tuple[str, str], Histogram] = {}
         for via, (times, *sizes) in self._of_via.copy().items():
-            of_zone.setdefault((via.server, via.zone), Histogram(DURATIONS)).add(times)
+            of_zone.setdefault((via.server, via.zone), Histogram(DURATIONS)).add(times.counts, times.sum)
             asked, said = Histogram(SIZES), Histogram(SIZES)
             for each, noted in zip((asked, said), sizes, strict=True):
-                each.add(noted)
+                each.add(noted.counts, noted.sum)
             for (_, _, octets_asked, octets_said), count in self._shapes.get(via, {}).copy().items():
                 asked.note(octets_asked, count)
                 said.note(octets_said, count)

@@ -15,7 +15,7 @@ first more often than another, and none always follows the same one. CoreDNS's `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import accumulate
 from typing import TypeAlias
 
@@ -27,6 +27,11 @@ _MARKS = 1 << 19  # octets; one question in thirty meets another's mark, and is 
 Shape: TypeAlias = tuple[int, int, int, int]
 """What is counted of a reply: type asked, rcode, octets asked, octets said."""
 Shuffle: TypeAlias = Callable[[list[bytes]], None]
+Follower: TypeAlias = Callable[[Collection[str] | None, bytes], None]
+"""Hears which services' replies are forgotten, None for all, and the serial."""
+Pieces: TypeAlias = tuple[bytes, list[bytes] | None, bytes]
+"""What a reply has in front, the records that take turns, None for the serial, and what follows."""
+Parts: TypeAlias = tuple[bytes | Pieces, Shape, str]
 
 
 class Turning:
@@ -46,6 +51,10 @@ class Turning:
         self._starts = [0, *accumulate(map(len, self._records[:-1]))]
         self._at = 0
 
+    @property
+    def parts(self) -> Pieces:
+        return self._head, self._records, self._tail
+
     def octets(self) -> bytes:
         """The reply, the record that was first the last time now being the last."""
         if self._at == len(self._starts):
@@ -64,6 +73,14 @@ class Dated:
         self._head, self._tail, self._cache = head, tail, cache
         self.cost = len(head) + len(tail) + 100
 
+    def share(self, tails: dict[bytes, bytes]) -> None:
+        """What follows the serial is the same in all replies of a zone, and is held once."""
+        self._tail = tails.setdefault(self._tail, self._tail)
+
+    @property
+    def parts(self) -> Pieces:
+        return self._head, None, self._tail
+
     def octets(self) -> bytes:
         """The reply, with the serial as it is now."""
         return self._head + self._cache.serial + self._tail
@@ -76,8 +93,9 @@ Kept: TypeAlias = tuple[bytes | Turning | Dated, Shape, str]
 class _Generation:
     def __init__(self) -> None:
         self.replies: dict[bytes, Kept] = {}
-        self.of_service: dict[str, list[bytes]] = {}
+        self.of_service: dict[str, bytes | list[bytes]] = {}
         self.shapes: dict[Shape, Shape] = {}
+        self.tails: dict[bytes, bytes] = {}
         self.octets = 0
 
 
@@ -88,11 +106,21 @@ class WireCache:
         self._limit = limit // 2
         self._seen, self._count_seen = bytearray(_MARKS), 0
         self.serial = bytes(4)
+        self._followers: list[Follower] = []
         self.clear()
 
     def clear(self) -> None:
         """Forgets everything."""
         self._fresh, self._aged = _Generation(), _Generation()
+        for follower in self._followers:
+            follower(None, self.serial)
+
+    def follow(self, follower: Follower) -> None:
+        """Tells of all that is forgotten from now on, and of each serial."""
+        self._followers.append(follower)
+
+    def unfollow(self, follower: Follower) -> None:
+        self._followers.remove(follower)
 
     @property
     def fresh(self) -> dict[bytes, Kept]:
@@ -125,18 +153,42 @@ class WireCache:
             self._fresh, self._aged = _Generation(), self._fresh
         fresh = self._fresh
         fresh.octets += cost
+        if isinstance(reply, Dated):
+            reply.share(fresh.tails)
         fresh.replies[question] = (reply, fresh.shapes.setdefault(shape, shape), service)
         if not service:
             return
-        if service in fresh.of_service:
-            fresh.of_service[service].append(question)
+        others = fresh.of_service.get(service)
+        if others is None:
+            fresh.of_service[service] = question  # most services have one, and a list takes more than it
+        elif isinstance(others, bytes):
+            fresh.of_service[service] = [others, question]
         else:
-            fresh.of_service[service] = [question]
+            others.append(question)
 
-    def forget(self, services: Iterable[str], serial: int) -> None:
+    def forget(self, services: Collection[str], serial: int | bytes) -> None:
         """Forgets what depends on these services; `serial` is the zone's from now on."""
-        self.serial = (serial & 0xFFFFFFFF).to_bytes(4)
+        before, self.serial = self.serial, serial if isinstance(serial, bytes) else (serial & 0xFFFFFFFF).to_bytes(4)
         for service in services:
             for generation in (self._fresh, self._aged):
-                for question in generation.of_service.pop(service, ()):
+                found = generation.of_service.pop(service, [])
+                for question in [found] if isinstance(found, bytes) else found:
                     generation.replies.pop(question, None)
+        if services or before != self.serial:
+            for follower in self._followers:
+                follower(services, self.serial)
+
+
+def parts_of(kept: Kept) -> Parts:
+    """What a reply is made of, so that another process can keep it too (`kept_from`)."""
+    reply, shape, service = kept
+    return (reply if isinstance(reply, bytes) else reply.parts), shape, service
+
+
+def kept_from(parts: Parts, cache: WireCache, shuffle: Shuffle) -> Kept:
+    """The reply of these parts, for this cache."""
+    found, shape, service = parts
+    if isinstance(found, bytes):
+        return found, shape, service
+    head, records, tail = found
+    return (Dated(head, tail, cache) if records is None else Turning(head, records, tail, shuffle)), shape, service

@@ -35,13 +35,16 @@ def found(wanted: Wanted) -> Found:
             if record.module == "kube_config":
                 complaints.append(record.getMessage())
 
-    logging.getLogger().addHandler(Keeping())
+    keeping = Keeping()
+    logging.getLogger().addHandler(keeping)
     try:
         credentials = _credentials(wanted)
     except (ConfigException, OSError) as error:
         return Found(error=str(error))
     except Exception as error:  # the package checks neither the syntax nor the shape of the file
         return Found(error=f"cannot be read: {error!r}")
+    finally:
+        logging.getLogger().removeHandler(keeping)
     return Found(error="; ".join(complaints), fault="credentials") if complaints else Found(credentials)
 
 

@@ -35,6 +35,7 @@ PIPE_BYTES = 1 << 20
 """What waits in the pipe to a command: on a busy machine each turn that the two take costs milliseconds."""
 
 _PREFIX = {"IPv4": "iptables", "IPv6": "ip6tables"}
+_NOT_THERE = re.compile("No chain/|is incompatible")  # the second is what iptables-nft 1.8.9 says of one not there
 _LINE = re.compile(r"line:? (\d+)")
 
 
@@ -62,6 +63,19 @@ class Iptables(msgspec.Struct, frozen=True):
         if not tables:
             return _run([self.command("save")])[0]
         return "".join(_run([self.command("save"), "-t", table])[0] for table in tables)
+
+    def chains(self, wanted: Iterable[tuple[str, str]]) -> str:
+        """What iptables-save would show of these chains alone, each a table and a name: nothing of those not there."""
+        shown = []
+        for table, chain in wanted:
+            try:
+                _, *rules = self.run("-t", table, "-S", chain).splitlines(keepends=True)  # the first makes the chain
+            except IptablesError as error:
+                if not _NOT_THERE.search(str(error)):
+                    raise
+            else:
+                shown += [f"*{table}\n:{chain} - [0:0]\n", *rules]
+        return "".join(shown)
 
     def restore(self, text: str | Iterable[str]) -> int:
         """Applies restore input to what is there. Each table in it is one transaction.

@@ -17,7 +17,7 @@ from support.nodes import CLUSTER_CIDR, pipeline_of
 from support.restored import Restored
 from support.worlds import endpoint, service, slice_of
 from svcagent.dialect import MOST_SERVICES
-from svcagent.patch import Patch, RestoreInput, removal
+from svcagent.patch import Patch, RestoreInput, installed, removal
 from svcagent.pipeline import Pipeline, Touched
 from svcnet.rules import FAMILIES, Tables
 from svcnet.trace import Host, Packet, trace
@@ -74,7 +74,7 @@ def test_auto_is_a_list_up_to_a_border_and_every_service_is_reached_on_either_si
 def test_nothing_of_a_tree_is_left_after_a_cleanup() -> None:
     found = ((f"ns/{name_of(each)}", of(each), (crowd_slice(each, 1),)) for each in range(50))
     kernel = Restored()
-    kernel.restore("".join(RestoreInput(pipeline_of("--dispatch=tree").portions(found, kernel.dump()))))
+    kernel.restore("".join(RestoreInput(pipeline_of("--dispatch=tree").portions(found, installed(kernel.dump())))))
     assert any("/" in name for name in kernel.tables["nat"])
     kernel.restore(removal(kernel.dump()))
     assert kernel.dump() == Restored().dump()

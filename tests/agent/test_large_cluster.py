@@ -9,7 +9,7 @@ import pytest
 from support.nodes import pipeline_of
 from support.restored import Restored
 from support.worlds import World, endpoint, service, slice_of
-from svcagent.patch import Patch, RestoreInput
+from svcagent.patch import Installed, Patch, RestoreInput, installed
 from svcagent.pipeline import LARGE_CLUSTER_ENDPOINTS, Pipeline
 
 
@@ -87,14 +87,16 @@ def test_a_full_pass_comes_in_portions_each_of_which_the_kernel_takes(monkeypatc
     for found in (world(5), world(2)):
         pipeline.failed()
         taken = 0
-        for portion in pipeline.portions(found.touched(found.services), kernel.dump()):
+        for portion in pipeline.portions(found.touched(found.services), installed(kernel.dump())):
             kernel.restore("".join(RestoreInput([portion])))
             taken += 1
             assert pipeline.needs_full, "not before the last one is taken"
         assert taken == len(found.services) + 1
         assert pipeline.differences(kernel.dump()) == {}
         whole = Restored()
-        whole.restore("".join(RestoreInput(pipeline_of().portions(found.touched(found.services), whole.dump()))))
+        whole.restore(
+            "".join(RestoreInput(pipeline_of().portions(found.touched(found.services), installed(whole.dump()))))
+        )
         assert kernel.dump() == whole.dump()
 
 
@@ -106,7 +108,7 @@ def test_restore_input_is_made_while_the_command_reads(monkeypatch: pytest.Monke
 
     def portions() -> Iterator[Patch]:
         nonlocal made
-        for portion in pipeline_of().portions(found.touched(found.services), ""):
+        for portion in pipeline_of().portions(found.touched(found.services), Installed({})):
             made += 1
             yield portion
 

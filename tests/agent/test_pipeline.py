@@ -12,7 +12,8 @@ from support.restored import RefusedError, Restored
 from support.worlds import NAMES, World, endpoint, service, slice_of, worlds
 from svcagent.compile import ChainKey
 from svcagent.flows import Frontend
-from svcagent.patch import Patch, RestoreInput, removal
+from svcagent.patch import Patch, RestoreInput, installed, removal
+from svcagent.picture import key
 from svcagent.pipeline import Pipeline
 from svcagent.resolve import NodeView
 from svcnet.rules import Family, dump_lines
@@ -190,6 +191,51 @@ def test_an_audit_finds_what_changed_of_ours_and_a_full_pass_mends_it(change: st
     full(pipeline, kernel, WEB)
     assert kernel.dump() == (before if found else tampered)
     assert pipeline.differences(kernel.dump()) == {}
+
+
+def mended(pipeline: Pipeline, kernel: Restored, world: World) -> Patch:
+    found = installed(kernel.dump())
+    keys = [key(name) for name in pipeline.differences(kernel.dump())]
+    owners = [each.partition("/")[2] for each in pipeline.owners(keys)]
+    return write(pipeline, kernel, pipeline.mended(world.touched(owners), keys, found))
+
+
+@pytest.mark.parametrize(("change", "found"), [row[1:] for row in TAMPERINGS], ids=[row[0] for row in TAMPERINGS])
+def test_what_an_audit_found_can_be_mended_by_writing_only_that(change: str, found: list[str]) -> None:
+    pipeline, kernel = hosted(WEB)
+    before = kernel.dump()
+    kernel.restore(change)
+    tampered = kernel.dump()
+    patch = mended(pipeline, kernel, WEB)
+    written = {" ".join(each) for each in (*patch.rewrite, *patch.delete)}
+    assert written | {f"{hook.table} {hook.chain}" for hook in patch.insert} == set(found)
+    assert kernel.dump() == (before if found else tampered)
+    assert pipeline.differences(kernel.dump()) == {}
+
+
+@settings(max_examples=60, deadline=None)
+@given(worlds(), families, st.sets(st.integers(0, 200), max_size=8), st.sampled_from(["flat", "tree"]))
+def test_any_chains_that_somebody_emptied_are_mended(
+    world: World, family: Family, emptied: set[int], dispatch: str
+) -> None:
+    pipeline, kernel = started(world, family, f"--dispatch={dispatch}")
+    before, totals = kernel.dump(), pipeline.totals
+    held = [each for each, rules in chains(kernel).items() if rules]
+    hurt = {held[each % len(held)] for each in emptied}
+    kernel.restore("".join(f"*{table}\n:{name} - [0:0]\nCOMMIT\n" for table, name in sorted(hurt)))
+    patch = mended(pipeline, kernel, world)
+    assert patch.rewrite.keys() | {(hook.table, hook.chain) for hook in patch.insert} == hurt
+    assert kernel.dump() == before
+    assert pipeline.totals == totals
+
+
+def test_a_service_that_changed_since_is_mended_as_it_is_now() -> None:
+    pipeline, kernel = started(WEB)
+    kernel.restore(f"*nat\n:{service_chain(kernel)} - [0:0]\nCOMMIT\n")
+    mended(pipeline, kernel, MORE)
+    assert pipeline.differences(kernel.dump()) == {}
+    fresh = started(MORE)[1]
+    assert kernel.dump() == fresh.dump()
 
 
 MORE = World(WEB.services, {"web-1": slice_of("web", endpoint("10.244.1.1"), endpoint("10.244.1.3"))})

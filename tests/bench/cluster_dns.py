@@ -1,6 +1,6 @@
 """The DNS server beside CoreDNS, on one real API server, in one run.
 
-    python tests/bench/cluster_dns.py [--services 1000] [--seconds 10] [--smoke]
+    python tests/bench/cluster_dns.py [--services 1000] [--seconds 10] [--processes 1] [--smoke]
 
 Prints medians and the ratio ours / theirs; a ratio below 1 means that we need less. Machines differ and are noisy, so
 nothing is asserted but that every measurement was made.
@@ -29,6 +29,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--services", type=int, default=1000)
     parser.add_argument("--seconds", type=int, default=10, help="length of each run")
+    parser.add_argument("--processes", type=int, default=1, help="ours, and CoreDNS's sockets; then of many clients")
     parser.add_argument("--smoke", action="store_true", help="small and short: does it run at all?")
     chosen = parser.parse_args()
     if chosen.smoke:
@@ -44,7 +45,7 @@ def main() -> int:
             _, changed = crowd.changed(turn % chosen.services)
             plane.request("PUT", f"{SLICES}/{changed['metadata']['name']}", changed)
 
-        resolvers(stack, plane, NAMESPACE, chosen.services, chosen.seconds, row, change)
+        resolvers(stack, plane, NAMESPACE, chosen.services, chosen.seconds, row, change, chosen.processes)
     return 0
 
 

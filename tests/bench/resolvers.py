@@ -28,6 +28,7 @@ from peers.build import built
 from peers.control_plane import ControlPlane
 from peers.core_dns import CoreDNS
 from peers.our_dns import svcplane_dns
+from support.askers import workers_of
 from support.crowd import name_of
 
 COREFILE = """.:{$PORT} {
@@ -37,19 +38,24 @@ COREFILE = """.:{$PORT} {
         kubeconfig {$KUBECONFIG}
     }
     loadbalance
+    more
 }
 """
 ZONE = "svc.cluster.local"
 ROUNDS = 3
 OFFERED = 20_000  # queries a second
 CHANGES = 50  # a second
+CLIENTS = 16
 
 Row = Callable[[str, str, float, float], None]
 
 
 class Server(msgspec.Struct, frozen=True):
+    """`clients`: how many ask it."""
+
     port: int
     pid: int
+    clients: int
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -66,12 +72,18 @@ def resolvers(
     seconds: int,
     row: Row,
     change: Callable[[int], None],
+    processes: int = 1,
 ) -> None:
-    """Prints the rows. `change(n)` changes the endpoints of some service."""
+    """Prints the rows. `change(n)` changes the endpoints of some service.
+
+    With more than one of `processes` CoreDNS has as many sockets, and CLIENTS ask: the kernel deals clients out.
+    """
     kubeconfig = plane.kubeconfig()
-    peer = stack.enter_context(CoreDNS(built(), plane.folder, kubeconfig=kubeconfig, corefile=COREFILE))
-    own = stack.enter_context(svcplane_dns(plane.folder / "ours", kubeconfig))
-    servers = Server(own.address[1], own.process.pid), Server(peer.port, peer.process.pid)
+    corefile = COREFILE.replace("more", f"multisocket {processes}" if processes > 1 else "")
+    peer = stack.enter_context(CoreDNS(built(), plane.folder, kubeconfig=kubeconfig, corefile=corefile))
+    own = stack.enter_context(svcplane_dns(plane.folder / "ours", kubeconfig, "--workers", str(processes)))
+    clients = 1 if processes == 1 else CLIENTS
+    servers = Server(own.address[1], own.process.pid, clients), Server(peer.port, peer.process.pid, clients)
     kinds = {
         "hits": (f"{name_of(number)}.{namespace}.{ZONE} A" for number in range(services)),
         "mix": mix(namespace, services),
@@ -142,11 +154,16 @@ def mix(namespace: str, services: int) -> Iterator[str]:
 
 def measured(server: Server, queries: Path, seconds: int) -> Measured:
     """As many queries as the server takes."""
-    before = spent(server.pid)
+    before = used(server.pid)
     shown = dnsperf(server, queries, seconds)
-    cpu = (spent(server.pid) - before).both / 1e3
+    cpu = (used(server.pid) - before) / 1e3
     completed = number(r"Queries completed:\s+(\d+)", shown)
     return Measured(int(completed), number(r"Queries per second:\s+([\d.]+)", shown), cpu / completed)
+
+
+def used(pid: int) -> float:
+    """Milliseconds of processor time, of workers too."""
+    return sum(spent(one).both for one in (pid, *workers_of(pid)))
 
 
 def latencies(server: Server, queries: Path, seconds: int) -> list[float]:
@@ -157,7 +174,8 @@ def latencies(server: Server, queries: Path, seconds: int) -> list[float]:
 
 
 def dnsperf(server: Server, queries: Path, seconds: int, *more: str) -> str:
-    command = ("dnsperf", "-s", "127.0.0.1", "-p", str(server.port), "-d", str(queries), "-l", str(seconds), *more)
+    where = ("-s", "127.0.0.1", "-p", str(server.port), "-c", str(server.clients))
+    command = ("dnsperf", *where, "-d", str(queries), "-l", str(seconds), *more)
     shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 60).stdout
     if not number(r"Queries completed:\s+(\d+)", shown):
         raise AssertionError(f"dnsperf measured nothing:\n{shown[-2000:]}")

@@ -65,8 +65,8 @@ def node(machine: Host, folder: Path, name: str = LINK) -> Iterator[Host]:
     eventually(lambda: name not in machine.run("ls", "/sys/class/net").split(), "the last node's rules are gone", 120)
 
 
-def program(plane: ControlPlane, host: Host, name: str) -> Process:
-    """Not started yet; its log is `NAME.log` in the control plane's folder."""
+def program(plane: ControlPlane, host: Host, name: str, *flags: str) -> Process:
+    """Not started yet; its log is `NAME.log` in the control plane's folder. `flags` are more of the agent's."""
     kind = name.rpartition("-")[2]
     if name.startswith("kube-proxy"):
         return KubeProxy(
@@ -80,8 +80,8 @@ def program(plane: ControlPlane, host: Host, name: str) -> Process:
             config={"mode": "nftables"} if kind == "nftables" else None,
         ).process
     kubeconfig = plane.kubeconfig("system:kube-proxy", groups=["system:node-proxier"])
-    flags = ("--kubeconfig", kubeconfig, "--hostname-override", "node", "--cluster-cidr", PODS)
+    usual = ("--kubeconfig", kubeconfig, "--hostname-override", "node", "--cluster-cidr", PODS)
     more = ("--iptables-flavour", kind, "--conntrack-max-per-core", "0")
     environment = {**os.environ, "XTABLES_LOCKFILE": str(plane.folder / "xtables.lock")}
-    argv = (Path(sys.executable).parent / "svcplane-agent", "run", *flags, *more)
+    argv = (Path(sys.executable).parent / "svcplane-agent", "run", *usual, *more, *flags)
     return Process(argv, plane.folder / "agent.log", netns=host.name, environment=environment)

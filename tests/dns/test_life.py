@@ -171,9 +171,21 @@ def test_changed_settings_are_taken_and_what_did_not_change_is_kept(upstream: Sc
         assert server.failed() == 0
 
 
+def test_an_upstream_by_its_name(upstream: ScriptedUpstream) -> None:
+    port = free_port()
+    with living(block(port, f"forward . localhost:{upstream.address[1]}")):
+        eventually(lambda: rcode(port) == "NOERROR", "it answers")
+
+
 @pytest.mark.parametrize(
     "bad",
-    ["no such thing", "forward . /not/there", "bind no-such-interface", "kubernetes a {\n  kubeconfig /not/there\n }"],
+    [
+        "no such thing",
+        "forward . /not/there",
+        "forward . a.example {\n  resolver 127.0.0.1:1\n }",
+        "bind no-such-interface",
+        "kubernetes a {\n  kubeconfig /not/there\n }",
+    ],
 )
 def test_settings_that_do_not_work_change_nothing(upstream: ScriptedUpstream, bad: str) -> None:
     port, other = free_port(), free_port()

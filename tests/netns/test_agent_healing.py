@@ -15,6 +15,7 @@ from support.restored import BUILT_IN
 from support.site import lone_host
 from support.stepped import Stepped
 from support.worlds import endpoint, service, slice_of
+from svcagent import sync
 from svcagent.names import CANARY
 from svclab.netns import Host
 from svcnet.rules import FAMILIES
@@ -92,7 +93,11 @@ TAMPERINGS = [
 
 
 @pytest.mark.parametrize("command", [row[1] for row in TAMPERINGS], ids=[row[0] for row in TAMPERINGS])
-def test_what_others_change_of_ours_is_put_right_by_the_next_audit(host: Host, flavour: Flavour, command: str) -> None:
+@pytest.mark.parametrize("most", [sync.MOST_MENDED, -1], ids=["by chains", "by a full pass"])
+def test_what_others_change_of_ours_is_put_right_by_the_next_audit(
+    host: Host, flavour: Flavour, command: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sync, "MOST_MENDED", most)
     stepped = started(flavour)
     before = held(flavour)
     subprocess.run(["sh", "-c", f"iptables-{flavour} {command}"], check=True)

@@ -44,8 +44,8 @@ def test_changes_go_out_during_a_look_and_are_not_taken_for_foreign_ones(
     wrap(f"{agent.tool.command()}-save", tmp_path, HELD.format(tmp_path), monkeypatch)
     begun, ended, hold = (tmp_path / name for name in ("begun", "ended", "hold"))
     hold.touch()
-    agent.run("-t", "nat", "-N", "THEIRS")
-    eventually(begun.exists, "somebody wrote: the look begins", 30)
+    agent.restore("*nat\n" + "".join(f":THEIRS-{each} - [0:0]\n" for each in range(100)) + "COMMIT\n")
+    eventually(begun.exists, "somebody wrote more than is named: the look begins", 30)
     for version, address in enumerate(("10.244.1.7", "10.244.1.8"), 2):
         agent.say(slice_of("web", endpoint(address), version=str(version)))
         wanted = f"--to-destination {address}:80"

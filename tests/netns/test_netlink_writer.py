@@ -141,7 +141,7 @@ def test_a_chain_in_use_is_tried_again_and_then_refused(host: Host) -> None:
 
 def test_the_kernel_names_our_port(host: Host) -> None:
     told: queue.SimpleQueue[int] = queue.SimpleQueue()
-    following = notices.rule_changes(told.put)
+    following = notices.rule_changes(lambda writer, _: told.put(writer))
     try:
         port = nftwriter.write("IPv4", [Change("nat", {"A": ()})])
         assert told.get(timeout=5) == port

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from support.dumps import normal
-from support.running import Running
+from support.running import Running, wrap
 from support.site import lone_host
 from support.waiting import eventually
 from svclab.netns import Host
@@ -54,6 +55,42 @@ def test_what_others_change_is_put_right(start: Start, host: Host, flavour: Flav
     before = normal(agent.dump())
     host.run(f"iptables-{flavour}", *words)
     eventually(lambda: agent.healed() and normal(agent.dump()) == before, "the rules are as before")
+
+
+CLOSE = [
+    ("a rule of a service's deleted", "-t nat -D KUBE-SVC-XXX 1", 1),
+    ("a chain flushed", "-t nat -F KUBE-SEP-XXX", 1),
+    ("a rule inserted", "-t nat -I KUBE-SERVICES -j RETURN", 1),
+    ("a hook deleted", "-t nat -D OUTPUT 1", 0),
+    ("a base chain flushed", "-t nat -F KUBE-MARK-MASQ", 1),
+    ("a chain by a name of ours", "-t nat -N KUBE-SVC-AAAAAAAAAAAAAAAA", 1),
+    ("a canary deleted", "-t nat -X KUBE-PROXY-CANARY", 1),
+    ("a filter chain's rule", "-t filter -I KUBE-FORWARD -j RETURN", 1),
+]
+
+
+@pytest.mark.parametrize(("words", "chains"), [row[1:] for row in CLOSE], ids=[row[0] for row in CLOSE])
+def test_few_changed_chains_are_read_and_written_for_themselves(
+    host: Host, words: str, chains: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = Running(host, "nft")
+    try:
+        before = normal(agent.dump())
+        written = agent.metric("svcplane_chains_written_total")
+        looks = tmp_path / "looks"
+        wrap("iptables-nft-save", tmp_path, f'echo >> {looks}; exec "$real" "$@"', monkeypatch)
+        agent.run("-t", "nat", "-N", "THEIRS")  # concerns nobody
+        kind = words.partition("-XXX")[0].rpartition(" ")[2]
+        one = next((name for _, name in before if name.startswith(kind)), "")
+        agent.run(*words.replace(f"{kind}-XXX", one).split())
+        eventually(agent.healed, "it is healed")
+        eventually(lambda: agent.metric("svcplane_chains_written_total") == written + chains, "so many chains")
+        assert not looks.exists(), "nothing else is looked at"
+        agent.run("-t", "nat", "-X", "THEIRS")
+        assert normal(agent.dump()) == before
+        assert agent.healed() == 1
+    finally:
+        agent.stop()
 
 
 def test_what_concerns_others_is_left_alone(start: Start, host: Host, flavour: Flavour) -> None:

@@ -36,15 +36,26 @@ def started(*argv: str, text: str = "") -> int:
     return running.pid
 
 
-def test_a_transaction_is_told_with_its_writer(host: Host) -> None:
-    inbox: Inbox = queue.SimpleQueue()
+def test_a_transaction_is_told_with_its_writer_and_its_chains(host: Host) -> None:
+    inbox: queue.SimpleQueue[tuple[int, notices.Named | None]] = queue.SimpleQueue()
     with host.entered():
-        following = notices.rule_changes(inbox.put)
-        chain = started("iptables-nft", "-t", "nat", "-N", "ONE")
-        assert inbox.get(timeout=5) == chain
+        following = notices.rule_changes(lambda *commit: inbox.put(commit))
+
+        def told(*argv: str, text: str = "") -> notices.Named | None:
+            writer = started(*argv, text=text)
+            named = inbox.get(timeout=5)
+            assert named[0] == writer
+            return named[1]
+
+        assert told("iptables-nft", "-t", "nat", "-N", "ONE") is None, "a table has come: who knows with what"
+        assert told("iptables-nft", "-t", "nat", "-N", "TWO") == {("IPv4", "nat", "TWO")}
+        assert told("iptables-nft", "-t", "nat", "-A", "TWO", "-j", "ONE") == {("IPv4", "nat", "TWO")}
+        assert told("iptables-nft", "-t", "nat", "-F", "TWO") == {("IPv4", "nat", "TWO")}
+        assert ("IPv4", "nat", "OUTPUT") in (told("iptables-nft", "-t", "nat", "-I", "OUTPUT", "-j", "ONE") or ())
         rules = "".join(f":C{n} - [0:0]\n-A C{n} -j ACCEPT\n" for n in range(2000))
-        many = started("iptables-nft-restore", "--noflush", text=f"*nat\n{rules}COMMIT\n")
-        assert inbox.get(timeout=5) == many
+        assert told("iptables-nft-restore", "--noflush", text=f"*nat\n{rules}COMMIT\n") is None, "too many"
+        assert told("nft", "add table inet theirs { chain one { }; }") == frozenset()
+        assert told("iptables-nft", "-t", "nat", "-X", "TWO") == {("IPv4", "nat", "TWO")}, "all is known again"
         following.close()
         started("iptables-nft", "-t", "nat", "-N", "TWO")
     assert inbox.empty(), "nothing comes after close, and two thousand chains are one notice"
@@ -70,6 +81,8 @@ def test_a_fingerprint_follows_every_rule(host: Host, family: Family, command: s
             seen.append(notices.fingerprint(family, "filter", "nat"))
             assert seen[-1] != seen[-2], words
         assert notices.fingerprint(family, "filter", "nat") == seen[-1]
+        # A chain is two entries, its head and its end; a rule is one.
+        assert [notices.entries(each) - notices.entries(seen[0]) for each in seen] == [0, 2, 3, 4, 2]
 
 
 def test_the_generation_is_another_one_after_every_transaction_and_no_other_time(host: Host) -> None:

@@ -245,19 +245,8 @@ def test_no_right_is_missing_and_none_is_idle(
         for each in rendered(binaries, "both")
         if each["kind"] == "ClusterRole" and each["metadata"]["name"] == account
     )
-    granted = {
-        (verb, group, resource)
-        for rule in role["rules"]
-        for verb in rule["verbs"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-    }
+    granted = granted_by(role)
     user = f"system:serviceaccount:{ACCOUNTS[account]}:{account}"
-
-    def asked() -> set[tuple[str, str, str]]:
-        lines = map(json.loads, audit.read_text().splitlines())
-        references = [(each["verb"], each["objectRef"]) for each in lines if each["user"]["username"] == user]
-        return {(verb, reference.get("apiGroup", ""), reference["resource"]) for verb, reference in references}
 
     with ExitStack() as stack:
         host = stack.enter_context(lone_host("rights"))
@@ -270,5 +259,50 @@ def test_no_right_is_missing_and_none_is_idle(
         argv = (PROGRAMS / account, "run", config, *flags[account])
         process = stack.enter_context(Process(argv, tmp_path / "log", netns=host.name))
         process.start()
-        process.wait_until(lambda: asked() >= granted, "every right is used", SECONDS)
-    assert asked() == granted
+        process.wait_until(lambda: asked(audit, user) >= granted, "every right is used", SECONDS)
+    assert asked(audit, user) == granted
+
+
+def test_autopath_on_a_node_needs_its_pods_and_no_more(plane: ControlPlane, audit: Path, tmp_path: Path) -> None:
+    """What the component `nodelocal-autopath` grants is what a cache with its Corefile asks for, of its own node."""
+    component = OVERLAYS.parent / "components/nodelocal-autopath"
+    objects = list(yaml.safe_load_all((component / "rbac.yaml").read_text()))
+    plane.apply(objects)
+    account = "svcplane-nodelocal"
+    (role,) = (each for each in objects if each["kind"] == "ClusterRole")
+    user = f"system:serviceaccount:kube-system:{account}"
+    (tmp_path / "Corefile").write_text((component / "Corefile.base").read_text())
+    with ExitStack() as stack:
+        host = stack.enter_context(lone_host("autopath"))
+        server = stack.enter_context(plane.reached_from(host.name))
+        token = plane.token_for(account, "kube-system")
+        config = plane.kubeconfig(account, token=token, server=server)
+        argv = (
+            *(PROGRAMS / "svcplane-dns", "nodelocal", "--local-ip=169.254.20.10", "--cluster-dns=192.0.2.1"),
+            *(f"--conf={tmp_path}/Corefile", f"--kubeconfig={config}", f"--node-name={NODE}"),
+        )
+        process = stack.enter_context(Process(argv, tmp_path / "log", netns=host.name))
+        process.start()
+        process.wait_until(lambda: asked(audit, user) >= granted_by(role), "every right is used", SECONDS)
+    assert asked(audit, user) == granted_by(role)
+    uris = [each["requestURI"] for each in requests(audit, user)]
+    assert all(f"spec.nodeName%3D{NODE}" in uri for uri in uris), uris
+
+
+def granted_by(role: dict[str, Any]) -> set[tuple[str, str, str]]:
+    return {
+        (verb, group, resource)
+        for rule in role["rules"]
+        for verb in rule["verbs"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+
+
+def requests(audit: Path, user: str) -> list[dict[str, Any]]:
+    return [each for each in map(json.loads, audit.read_text().splitlines()) if each["user"]["username"] == user]
+
+
+def asked(audit: Path, user: str) -> set[tuple[str, str, str]]:
+    references = [(each["verb"], each["objectRef"]) for each in requests(audit, user)]
+    return {(verb, reference.get("apiGroup", ""), reference["resource"]) for verb, reference in references}

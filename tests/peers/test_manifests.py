@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
@@ -33,7 +35,17 @@ def plane(binaries: Path) -> Iterator[ControlPlane]:
         yield running
 
 
-def kustomized(binaries: Path, overlay: str) -> str:
+@pytest.fixture
+def with_autopath(tmp_path: Path) -> Path:
+    """The overlay of the cache with its component."""
+    shutil.copytree(DEPLOY / "kustomize", tmp_path / "kustomize")
+    chosen = tmp_path / "kustomize/overlays/nodelocal/kustomization.yaml"
+    with chosen.open("a") as text:
+        text.write("components: [../../components/nodelocal-autopath]\n")
+    return chosen.parent
+
+
+def kustomized(binaries: Path, overlay: str | Path) -> str:
     return _ran(binaries / "kubectl", "kustomize", OVERLAYS / overlay)
 
 
@@ -96,6 +108,30 @@ def test_the_chart_is_what_kustomize_makes(binaries: Path) -> None:
 def test_the_charts_cache_is_what_kustomize_makes(binaries: Path) -> None:
     alone = ("agent.enabled=false", "dns.enabled=false", "nodelocal.enabled=true")
     assert objects(templated(binaries, *alone)) == objects(kustomized(binaries, "nodelocal"))
+
+
+def test_the_cache_with_autopath(plane: ControlPlane, binaries: Path, with_autopath: Path) -> None:
+    """The same by component and by chart, taken by the API server; only the cache itself gets the account."""
+    alone = ("agent.enabled=false", "dns.enabled=false", "nodelocal.enabled=true")
+    text = kustomized(binaries, with_autopath)
+    made = objects(text)
+    assert objects(templated(binaries, *alone, "nodelocal.autopath=true")) == made
+    said = plane.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=text)
+    assert len(said.splitlines()) == len(made), said
+    spec = made["DaemonSet", "svcplane-nodelocal"]["spec"]["template"]["spec"]
+    mounts = {each["name"]: {one["name"] for one in each["volumeMounts"]} for each in spec["containers"]}
+    assert mounts["cache"] - mounts["guard"] == {"account"}
+    blocks = settings_of(blocks_of(filled_in(made["ConfigMap", "svcplane-nodelocal"]["data"]["Corefile.base"]))).blocks
+    plain = objects(kustomized(binaries, "nodelocal"))["ConfigMap", "svcplane-nodelocal"]["data"]["Corefile.base"]
+    without = settings_of(blocks_of(filled_in(plain))).blocks
+    assert [block.autopath is not None for block in blocks] == [True, False, False]
+    first = msgspec.structs.replace(blocks[0], autopath=None, plugins=without[0].plugins)
+    assert first == without[0]
+    assert blocks[1:] == without[1:]
+
+
+def filled_in(template: str) -> str:
+    return re.sub(r"__PILLAR__[A-Z_]*__", "127.0.0.1", template)
 
 
 @pytest.mark.parametrize(

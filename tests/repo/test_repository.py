@@ -64,6 +64,7 @@ PURE = [
     "svcagent.picture",
     "svcagent.pipeline",
     "svcagent.prefixes",
+    "svcagent.problems",
     "svcagent.resolve",
     "svcagent.skeleton",
     "svcagent.specimens",
@@ -74,9 +75,9 @@ PURE = [
     *(
         f"svcdns.{name}"
         for name in (
-            "addresses answer autopath busiest cache clients corefile directives explain flags foreign hosts index "
-            "names nodeflags notrack options pillars plugin_cache plugin_forward plugin_kubernetes plugins records "
-            "rewrite settings slim stub transfer wire wirecache"
+            "acl addresses answer autopath busiest cache channel clients corefile directives explain flags foreign "
+            "histogram hosts index names nodeflags notrack options pillars plugin_acl plugin_cache plugin_forward "
+            "plugin_kubernetes plugins records rewrite settings slim stub transfer wire wirecache"
         ).split()
     ),
     "svclab.apiserver.strategy",
@@ -125,7 +126,7 @@ PURE = [
 PURE_FOREIGN = {
     *("__future__", "argparse", "base64", "bisect", "collections", "dataclasses", "datetime", "enum", "fractions"),
     *("functools", "hashlib", "ipaddress", "itertools", "json", "math", "operator", "re", "struct", "types", "typing"),
-    *("binascii", "copy", "difflib", "dnslib", "heapq", "jsonpatch", "msgspec", "yaml"),
+    *("binascii", "copy", "difflib", "dnslib", "heapq", "jsonpatch", "marshal", "msgspec", "yaml"),
 }
 
 DOORS = {

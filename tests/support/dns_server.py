@@ -1,6 +1,7 @@
 """Our DNS server in a thread: the cluster of `questions` behind real sockets, without an API server.
 
-In: addresses to listen on, upstreams, limits. Out: the addresses, the metrics, and a way to work in its thread.
+In: addresses to listen on, upstreams, limits, how many workers. Out: the addresses, the metrics, and a way to work in
+its thread.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from svcdns.server import Server
 from svcdns.settings import Endpoint
 from svcdns.tally import Tally
 from svcdns.wirecache import WireCache
+from svcdns.workers import Workers
 
 V4, V6 = Endpoint("127.0.0.1", 0), Endpoint("::1", 0)
 
@@ -35,11 +37,17 @@ class Running:
     """A server in a thread of its own, with a cluster fed by hand."""
 
     def __init__(
-        self, listen: Sequence[Endpoint], upstreams: Sequence[Endpoint], zones: Zones, limit: int, guard: Guard | None
+        self,
+        listen: Sequence[Endpoint],
+        upstreams: Sequence[Endpoint],
+        zones: Zones,
+        limit: int,
+        guard: Guard | None,
+        workers: int,
     ) -> None:
         self.registry = CollectorRegistry()
         self._listen, self._upstreams, self._zones, self._limit = listen, upstreams, zones, limit
-        self._guard = guard
+        self._guard, self._workers = guard, workers
         self._started = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
         self._thread.start()
@@ -52,12 +60,17 @@ class Running:
         self.cluster = Cluster(tally, caches=lambda: [cache], pods=True)
         out = beyond(self._upstreams, tally, max_concurrent=self._limit) if self._upstreams else None
         responder = Responder(self.cluster, self._zones, tally, out, random.shuffle, cache)
-        server = Server(responder.respond, tally, cache, guard=self._guard)
+        workers = Workers(self._workers, self._guard.clients.at_home if self._guard is not None else ())
+        workers.start()
+        server = self.server = Server(responder.respond, tally, guard=self._guard, workers=workers)
         await server.start(self._listen)
+        server.use(cache)
+        self.cache = cache
         self.addresses = [(one.address, one.port) for one in server.addresses]
         self._started.set()
         await self._stop.wait()
         await server.close()
+        await workers.close()
         if out is not None:
             await out.close()
 
@@ -92,11 +105,12 @@ def running(
     fallthrough: Sequence[str] = (),
     limit: int = 100,
     guard: Guard | None = None,
+    workers: int = 0,
 ) -> Iterator[Running]:
     own = packed(LOCAL)
     assert own is not None
     zones = msgspec.structs.replace(zones_of(ZONES, TTL, "insecure", fallthrough), local=(own,))
-    server = Running(listen, [Endpoint(*one) for one in upstreams], zones, limit, guard)
+    server = Running(listen, [Endpoint(*one) for one in upstreams], zones, limit, guard, workers)
     try:
         yield server
     finally:

@@ -18,7 +18,7 @@ from support.nodes import CLUSTER_CIDR
 from support.stepped import writer_of
 from support.waiting import eventually
 from support.worlds import NODE, endpoint, service, slice_of
-from svcagent import audit, sync
+from svcagent import audit, messages, sync
 from svcagent.metrics import Metrics
 from svcagent.options import parse as parse_options
 from svckube.objects import EndpointSlice, KubeObject, Node, Service
@@ -39,7 +39,7 @@ class Running:
         self.tool = Iptables("IPv4", flavour)
         self.registry = CollectorRegistry()
         self._host = host
-        self._inbox: sync.Inbox = queue.SimpleQueue()
+        self._inbox: messages.Inbox = queue.SimpleQueue()
         self._options = parse_options([*FLAGS, *flags])
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
@@ -51,8 +51,8 @@ class Running:
         inbox = self._inbox
         with self._host.entered():
             following = (
-                notices.rule_changes(lambda writer: inbox.put(sync.RulesChanged(writer))),
-                notices.address_changes(lambda _: inbox.put(sync.AddressesChanged())),
+                notices.rule_changes(lambda *commit: inbox.put(messages.RulesChanged(*commit))),
+                notices.address_changes(lambda _: inbox.put(messages.AddressesChanged())),
             )
             beside = audit.beside(inbox.put)
             agent = sync.Agent(self._options, NODE, [writer_of(self.tool)], Metrics(self.registry), beside=beside)
@@ -73,12 +73,20 @@ class Running:
         with self._host.entered():
             return self.tool.run(*words)
 
+    def restore(self, text: str) -> None:
+        """Restore input by another hand."""
+        with self._host.entered():
+            self.tool.restore(text)
+
     def stop(self) -> None:
-        self._inbox.put(sync.Stop())
+        self._inbox.put(messages.Stop())
         self._thread.join(10)
 
     def healed(self) -> float:
-        return self.registry.get_sample_value("svcplane_healed_total", {"ip_family": "IPv4"}) or 0.0
+        return self.metric("svcplane_healed_total")
+
+    def metric(self, name: str) -> float:
+        return self.registry.get_sample_value(name, {"ip_family": "IPv4"}) or 0.0
 
 
 def wrap(command: str, folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
