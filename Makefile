@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 # command it is for : Debian package
 PACKAGES := iptables-nft:iptables iptables-legacy:iptables ip:iproute2 conntrack:conntrack dig:bind9-dnsutils \
 	nft:nftables dnsperf:dnsperf drill:ldnsutils musl-gcc:musl-tools setpriv:util-linux curl:curl \
-	systemd-analyze:systemd
+	systemd-analyze:systemd /usr/lib/cni/bridge:containernetworking-plugins
 LAB_PACKAGES := iptables:iptables ip:iproute2 conntrack:conntrack dig:bind9-dnsutils curl:curl wget:wget \
 	ping:iputils-ping nsenter:util-linux umount:mount
 

@@ -1,24 +1,26 @@
 #!/bin/sh
 # Installs svcplane as systemd services: programs in /opt/svcplane, configuration in /etc/svcplane, units.
 #
-#   install.sh [--programs DIR] [--wheels DIR] [--root DIR] UNIT...
+#   install.sh [--programs DIR] [--wheels DIR] [--lab] [--root DIR] UNIT...
 #   UNIT: agent dns nodelocal apiserver controllers kubelet
 #
 # --programs DIR   use svcplane's programs in DIR instead of making /opt/svcplane from this checkout
 # --wheels DIR     what `make wheels` made, svcplane included: no package index is asked, and nothing is built
+# --lab            with what svcplane-lab needs, which units of the lab have anyway
 # --root DIR       put the files below DIR and start nothing; with --programs
 #
 # It may be repeated: what is there is replaced, but for files in /etc/svcplane, which are left as they are.
 set -eu
 
-root= programs= wheels= units=
+root= programs= wheels= extra= units=
 while [ $# -gt 0 ]; do
     case $1 in
     --programs) programs=$2; shift ;;
     --wheels) wheels=$2; shift ;;
+    --lab) extra='[lab]' ;;
     --root) root=$2; shift ;;
     agent | dns | nodelocal | apiserver | controllers | kubelet) units="$units $1" ;;
-    *) sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 2 ;;
+    *) sed -n '2,13s/^# \{0,1\}//p' "$0"; exit 2 ;;
     esac
     shift
 done
@@ -37,7 +39,6 @@ case $units in *kubelet*) need ip iproute2 ;; esac
 
 if [ -z "$programs" ]; then
     need python3 python3-venv
-    extra=
     case $units in *apiserver* | *controllers* | *kubelet*) extra='[lab]' ;; esac
     /opt/svcplane/bin/python -c 'import pip' 2>/dev/null || python3 -m venv /opt/svcplane ||
         { echo "install.sh: no Python 3.11 with venv (apt-get install python3-venv)" >&2; exit 1; }
