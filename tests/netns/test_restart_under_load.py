@@ -81,6 +81,7 @@ class Clients:
                 for number in LIVE:
                     try:
                         with socket.create_connection((cluster_ip(number), 80), timeout=0.9) as made:
+                            made.settimeout(60)  # it is connected: what follows waits for threads of a busy machine
                             made.recv(1)  # until it is accepted: a queue that is full would drop the next one
                             # Ends with a reset: a pod's socket in TIME_WAIT may turn away the next client of that port.
                             made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
